@@ -1,0 +1,121 @@
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+
+/**
+ * Readers of `/proc`. All are synchronous (one read of a kernel file takes microseconds) and answer `undefined` where
+ * the process or `/proc` is missing.
+ */
+
+/** A process, told apart from a later one with the same pid by its start time in clock ticks since boot. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTicks: number;
+}
+
+interface ProcessStat extends ProcessIdentity {
+  readonly state: string;
+  readonly processGroup: number;
+}
+
+/** The fields of `/proc/<pid>/stat` that matter here; the command's name may hold any character, so read from its end. */
+export function processStat(pid: number): ProcessStat | undefined {
+  const stat = read(`/proc/${pid}/stat`);
+  if (stat === undefined) return undefined;
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state = '?', , processGroup] = fields;
+  return { pid, state, processGroup: Number(processGroup), startTicks: Number(fields[19]) };
+}
+
+/** Whether this very process runs; a zombie does not. `startTicks` 0 stands for unknown. */
+export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
+  if (!hasProc()) return canSignal(pid);
+  const stat = processStat(pid);
+  if (!stat || stat.state === 'Z' || stat.state === 'X') return false;
+  return startTicks === 0 || stat.startTicks === startTicks;
+}
+
+/** The identity of a running process; start time 0 where it can't be read. */
+export function identityOf(pid: number): ProcessIdentity {
+  return { pid, startTicks: processStat(pid)?.startTicks ?? 0 };
+}
+
+let ownIdentity: ProcessIdentity | undefined;
+export function self(): ProcessIdentity {
+  ownIdentity ??= identityOf(process.pid);
+  return ownIdentity;
+}
+
+/** The command line with its arguments separated by blanks; empty for a kernel thread or a zombie. */
+export function commandLine(pid: number): string | undefined {
+  return read(`/proc/${pid}/cmdline`)?.replace(/\0$/, '').replaceAll('\0', ' ');
+}
+
+/** All pids of this pid namespace. */
+export function allPids(): number[] {
+  try {
+    return readdirSync('/proc').map(Number).filter(Number.isInteger);
+  } catch {
+    return [];
+  }
+}
+
+/** The living members of a process group, zombies left out. */
+export function membersOfGroup(processGroup: number): number[] {
+  return allPids().filter((pid) => {
+    const stat = processStat(pid);
+    return stat?.processGroup === processGroup && stat.state !== 'Z' && stat.state !== 'X';
+  });
+}
+
+/** Where and when this process runs: pids mean something only within one boot and one pid namespace. */
+export interface Surroundings {
+  readonly host: string;
+  readonly bootId: string;
+  readonly pidNamespace: string;
+}
+
+let ownSurroundings: Surroundings | undefined;
+export function surroundings(): Surroundings {
+  ownSurroundings ??= {
+    host: hostname(),
+    bootId: read('/proc/sys/kernel/random/boot_id')?.trim() ?? '',
+    pidNamespace: readLink('/proc/self/ns/pid')?.replace(/\D/g, '') ?? '',
+  };
+  return ownSurroundings;
+}
+
+export function hasProc(): boolean {
+  return processStat(process.pid) !== undefined;
+}
+
+/** When the process started, by the wall clock; the resolution is a clock tick (10 ms). */
+export function startedAt({ startTicks }: ProcessIdentity): Date | undefined {
+  const bootSeconds = read('/proc/stat')?.match(/^btime (\d+)$/m)?.[1];
+  const TICKS_PER_SECOND = 100;
+  return bootSeconds && startTicks ? new Date((Number(bootSeconds) + startTicks / TICKS_PER_SECOND) * 1000) : undefined;
+}
+
+export function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+export function readLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function canSignal(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

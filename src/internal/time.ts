@@ -1,0 +1,48 @@
+/**
+ * The only user of clocks and timers. They are looked up when called, so that a user's fake timers work
+ * (`node:timers/promises` and `AbortSignal.timeout` would escape them).
+ */
+
+/** Milliseconds of the monotonic clock. */
+export function now(): number {
+  return performance.now();
+}
+
+/** Wall-clock time, for people and for other machines; never for a duration. */
+export function wallClock(): Date {
+  return new Date(Date.now());
+}
+
+/** The longest delay a timer can take: 2^31 - 1 ms, 24.8 days. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Calls back once after `ms`, never for `Infinity`. Dispose to cancel. `idle` timers don't keep the process alive. */
+export function after(ms: number, callback: () => void, options: { readonly idle?: boolean } = {}): Disposable {
+  if (ms > MAX_TIMER_MS) return { [Symbol.dispose]() {} };
+  const timer = setTimeout(callback, ms);
+  if (options.idle) timer.unref();
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+/** Calls back every `ms` without keeping the process alive. Dispose to stop. */
+export function every(ms: number, callback: () => void): Disposable {
+  const timer = setInterval(callback, Math.min(ms, MAX_TIMER_MS));
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Resolves after `ms`; rejects with `signal.reason` if aborted before, the timer gone either way. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const onAbort = () => {
+      timer[Symbol.dispose]();
+      reject(signal?.reason);
+    };
+    const timer = after(ms, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
