@@ -12,7 +12,7 @@ export abstract class HoldfastError extends Error {
   /** Whether the same call may succeed later without a change of its arguments. */
   readonly retryable: boolean = false;
   /** In how many milliseconds a retry makes sense, where that is known. */
-  readonly retryAfterMs?: number;
+  declare readonly retryAfterMs?: number;
 
   override get name(): string {
     return this.constructor.name;
@@ -48,7 +48,7 @@ export class SourceBusyError extends HoldfastError {
   readonly code = 'HOLDFAST_SOURCE_BUSY';
   override readonly retryable = true;
   readonly key: string;
-  readonly holder?: LockHolder;
+  declare readonly holder?: LockHolder;
 
   constructor(key: string, holder: LockHolder | undefined) {
     super(`source ${key} is held by ${holder ? describeHolder(holder) : 'a process that could not be named'}`);
@@ -100,6 +100,20 @@ export class LockDirectoryError extends HoldfastError {
   constructor(path: string, message: string, cause?: unknown) {
     super(message, { cause });
     this.path = path;
+  }
+}
+
+/** This system or runtime has no kernel locks that could be used; `cause` tells why. */
+export class LockUnsupportedError extends HoldfastError {
+  readonly code = 'HOLDFAST_LOCK_UNSUPPORTED';
+
+  constructor(cause: unknown) {
+    super(
+      'kernel locks can not be used here: the package fs-native-extensions did not load (it has no build for musl)',
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -227,6 +241,19 @@ export class SubscriberLimitError extends HoldfastError {
 
   constructor(name: string, maxSubscribers: number) {
     super(`${name} has ${maxSubscribers} subscribers already, its limit (maxSubscribers)`);
+  }
+}
+
+/** A subscriber was further behind the head than it may be and was dropped; the others go on. */
+export class SubscriberLaggedError extends HoldfastError {
+  readonly code = 'HOLDFAST_SUBSCRIBER_LAGGED';
+  override readonly retryable = true;
+  /** How far behind it was, as far as this process can see: the kernel's buffers come on top. */
+  readonly lagBytes: number;
+
+  constructor(name: string, lagBytes: number, bound: string) {
+    super(`a subscriber of ${name} was dropped: ${lagBytes} bytes behind, ${bound}`);
+    this.lagBytes = lagBytes;
   }
 }
 

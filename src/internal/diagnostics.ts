@@ -7,8 +7,8 @@ export type Publish = (event: string, payload: object) => void;
 export function diagnosticsOf(primitive: string): Publish {
   const channels = new Map<string, Channel>();
   return (event, payload) => {
-    let target = channels.get(event);
-    if (!target) channels.set(event, (target = channel(`holdfast:${primitive}:${event}`)));
+    const target = channels.get(event) ?? channel(`holdfast:${primitive}:${event}`);
+    channels.set(event, target);
     if (target.hasSubscribers) target.publish(payload);
   };
 }

@@ -1,15 +1,12 @@
 /**
- * How a child holds a lock together with its owner, without the two primitives knowing each other's class.
- * `SourceLock` offers it, `ManagedChild` uses it.
+ * What a child can hold together with its owner: its descriptors go to the child, and its loss ends the child.
+ * `SourceLock` is one and `ManagedChild` uses it, without the two knowing each other's class.
  */
-export const hold: unique symbol = Symbol('holdfast.hold');
-
-/** What is held: its descriptors go to the child, and its loss ends the child. */
 export interface Holdable {
   /** Aborts when what is held is lost. */
   readonly signal: AbortSignal;
   /** Adds a reference that lasts until `end`. */
-  [hold](): Hold;
+  hold(): Hold;
 }
 
 /** One child's reference. */

@@ -1,7 +1,21 @@
 /** Query parameters that carry a secret rather than name a source. */
 const SECRET_PARAMETERS = new Set([
-  'access_token', 'api_key', 'apikey', 'auth', 'authorization', 'deviceauth', 'pass', 'passwd', 'password', 'pwd',
-  'secret', 'sig', 'signature', 'token', 'user', 'username',
+  'access_token',
+  'api_key',
+  'apikey',
+  'auth',
+  'authorization',
+  'deviceauth',
+  'pass',
+  'passwd',
+  'password',
+  'pwd',
+  'secret',
+  'sig',
+  'signature',
+  'token',
+  'user',
+  'username',
 ]);
 
 /** Whether a query parameter of this name is a credential. */

@@ -14,7 +14,7 @@ export function wallClock(): Date {
 }
 
 /** The longest delay a timer can take: 2^31 - 1 ms, 24.8 days. */
-export const MAX_TIMER_MS = 2 ** 31 - 1;
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** Calls back once after `ms`, never for `Infinity`. Dispose to cancel. `idle` timers don't keep the process alive. */
 export function after(ms: number, callback: () => void, options: { readonly idle?: boolean } = {}): Disposable {

@@ -1,0 +1,68 @@
+/**
+ * What the guard runs: a POSIX shell program of built-ins only, until its standard input ends because its owner is gone.
+ *
+ * Lines it reads: `+ PGID START GRACE_MS SIGNAL` add a process group, `- PGID` forget it. START is the start time of the
+ * group's leader in clock ticks, 0 where it is unknown.
+ */
+export const GUARD_SCRIPT = `
+trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
+groups=' '
+
+forget() {
+  case $groups in
+    *" $1:"*) rest=\${groups#*" $1:"}; groups="\${groups%%" $1:"*} \${rest#* }" ;;
+  esac
+}
+
+# Whether the group is still the one that was added. Its number stays reserved while it has members, its leader's stat
+# may be gone before; a leader of another start time is a stranger.
+is_ours() {
+  [ "$2" = 0 ] && return 0
+  stat=
+  [ -r "/proc/$1/stat" ] || return 0
+  while read -r line; do stat="$stat$line"; done < "/proc/$1/stat"
+  [ -n "$stat" ] || return 0
+  set -- "$2" \${stat##*) }
+  [ "$1" = "\${21}" ]
+}
+
+# 1 is init and 0 this very group: a broken line must never reach them.
+signal() {
+  case $2 in ''|*[!0-9]*|0|1) return 1 ;; esac
+  kill -s "$1" -- "-$2"
+}
+
+while read -r verb group start grace name; do
+  case $verb in
+    +) forget "$group"; groups="$groups$group:$start:$grace:$name " ;;
+    -) forget "$group" ;;
+  esac
+done
+
+IFS=' :'
+set -- $groups
+left=
+while [ $# -ge 4 ]; do
+  if is_ours "$1" "$2"; then
+    if [ "$3" = 0 ]; then
+      signal KILL "$1"
+    else
+      signal "$4" "$1" && signal CONT "$1" && left="$left $1:$2:$3"
+    fi
+  fi
+  shift 4
+done
+
+elapsed=0
+while [ -n "$left" ]; do
+  if sleep 0.02; then elapsed=$((elapsed + 20)); else sleep 1; elapsed=$((elapsed + 1000)); fi
+  set -- $left
+  left=
+  while [ $# -ge 3 ]; do
+    if signal 0 "$1" && is_ours "$1" "$2"; then
+      if [ "$elapsed" -ge "$3" ]; then signal KILL "$1"; else left="$left $1:$2:$3"; fi
+    fi
+    shift 3
+  done
+done
+`;

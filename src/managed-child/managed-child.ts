@@ -1,0 +1,264 @@
+import type { ChildProcess } from 'node:child_process';
+import { basename } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { type ChildExit, ChildExitError, ReadyTimeoutError, TreeSurvivedError } from '../errors.ts';
+import { onAbort } from '../internal/abort.ts';
+import { diagnosticsOf } from '../internal/diagnostics.ts';
+import type { Hold } from '../internal/hold.ts';
+import { identityOf, membersOfGroup } from '../internal/proc.ts';
+import { after, now, sleep, wallClock } from '../internal/time.ts';
+import { guard } from './guard.ts';
+import { type ManagedChildOptions, type Settings, settle } from './options.ts';
+import { askGroupToEnd, groupGone, signalGroup } from './process-group.ts';
+import { type Readiness, untilReady } from './readiness.ts';
+import { watchForStall } from './stall-watch.ts';
+import { start } from './start.ts';
+import { StderrTail } from './stderr-tail.ts';
+
+const publish = diagnosticsOf('managed-child');
+
+/** How long the pipes may drain once every process of the tree is gone. */
+const DRAIN_MS = 200;
+
+/**
+ * A child process whose whole tree ends with it, with its owner, or when told to.
+ *
+ * The child leads a process group of its own. When it is terminated, and when it ends by itself, everything in the group
+ * is ended: `termSignal`, `graceMs`, SIGKILL. When this Node process ends, however it ends (`kill -9`, a crash, a blocked
+ * event loop), a guard process does the same. No signal handler is installed in this process.
+ *
+ * Most callers want {@link ManagedChild.spawn} with a `signal`, and `await using` or `terminate()` at the end.
+ *
+ * What it can not promise: a process that leaves its group (`setsid`, a daemon) is not found yet; a process of another
+ * user can not be signalled and is reported by {@link TreeSurvivedError}; if the guard and this process are killed
+ * in the same instant, the child lives on.
+ *
+ * @example
+ * const child = await ManagedChild.spawn('ffmpeg', ['-i', url, '-f', 'mpegts', 'pipe:1'], { signal, graceMs: 100 });
+ * child.stdout?.pipe(destination);
+ * const { code, reason, stderrTail } = await child.closed;
+ */
+export class ManagedChild implements AsyncDisposable {
+  readonly name: string;
+  readonly pid: number;
+  readonly startedAt: Date = wallClock();
+  readonly stdin: Writable | null;
+  readonly stdout: Readable | null;
+  /** Always read, for {@link stderrTail}; listen to 'data' to see it too, but don't pause it. */
+  readonly stderr: Readable | null;
+  /** The leader has ended; the rest of its tree may still be ending. Never rejects. */
+  readonly exited: Promise<ChildExit>;
+  /** Nothing of the tree is left, and that was checked. Never rejects; pending while something can't be ended. */
+  readonly closed: Promise<ChildExit>;
+
+  readonly #process: ChildProcess;
+  readonly #command: string;
+  readonly #settings: Settings;
+  readonly #holds: readonly Hold[];
+  readonly #startedMs = now();
+  readonly #tail: StderrTail;
+  readonly #listening: Disposable[] = [];
+  #reason: ChildExit['reason'] | undefined;
+  /** Set once when the end of the tree begins; only then is the group signalled, and never after it was seen gone. */
+  #ending = false;
+  #gone = false;
+
+  /**
+   * Starts `command` with `args`, without a shell. Resolves once it runs, and is ready if `ready` is given.
+   *
+   * Cancel-safe: if it rejects, nothing was started or nothing of it is left.
+   *
+   * @throws SpawnError if it can't be started; `cause` is the system's error.
+   * @throws ReadyTimeoutError if it was not ready in time.
+   * @throws ChildExitError if it ended before it was ready.
+   * @throws `signal.reason` if aborted before.
+   * @throws RangeError, TypeError for an option out of range, naming it.
+   */
+  static async spawn(
+    command: string,
+    args: readonly string[] = [],
+    options: ManagedChildOptions = {},
+  ): Promise<ManagedChild> {
+    const settings = settle(command, args, options);
+    settings.signal?.throwIfAborted();
+    for (const held of settings.holds) held.signal.throwIfAborted();
+    await guard.ensure();
+    settings.signal?.throwIfAborted();
+    const { process, holds } = await start(command, args, settings);
+    const child = new ManagedChild(process, command, settings, holds);
+    if (settings.ready) await child.#becomeReady(settings.ready);
+    return child;
+  }
+
+  private constructor(process: ChildProcess, command: string, settings: Settings, holds: readonly Hold[]) {
+    this.#process = process;
+    this.#command = command;
+    this.#settings = settings;
+    this.#holds = holds;
+    this.pid = process.pid as number;
+    this.name = settings.name ?? basename(command);
+    this.stdin = process.stdin;
+    this.stdout = process.stdout;
+    this.stderr = process.stderr;
+    this.#tail = new StderrTail(this.stderr);
+    this.exited = this.#leaderExit();
+    this.closed = this.#treeEnd();
+    this.#listen();
+    publish('created', { child: this });
+  }
+
+  /** The last 16 KiB it wrote to stderr, credentials in URLs removed. */
+  stderrTail(): string {
+    return this.#tail.toString();
+  }
+
+  /**
+   * Ends the tree: `termSignal` to the group, after `graceMs` SIGKILL. Idempotent, and the first cause is the one that
+   * is reported. Resolves as {@link closed} does.
+   *
+   * @param reason why, for the diagnostics channel.
+   * @param options `timeoutMs`: how long to wait, by default `graceMs` + 5 s.
+   * @throws TreeSurvivedError past it; the tree stays watched and `closed` pending.
+   */
+  async terminate(reason?: unknown, options: { readonly timeoutMs?: number | undefined } = {}): Promise<ChildExit> {
+    const timeoutMs = options.timeoutMs ?? this.#settings.graceMs + 5_000;
+    this.#end('terminated', reason);
+    return this.#closedWithin(timeoutMs);
+  }
+
+  /** The opposite of {@link unref}. */
+  ref(): this {
+    this.#eachHandle((handle) => handle.ref?.());
+    return this;
+  }
+
+  /** Lets this process end while the child runs; the child ends with it. */
+  unref(): this {
+    this.#eachHandle((handle) => handle.unref?.());
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.terminate('disposed');
+  }
+
+  #listen(): void {
+    const { signal, holds, stallTimeoutMs } = this.#settings;
+    this.#listening.push(onAbort(signal, (reason) => this.#end('aborted', reason)));
+    for (const held of holds) {
+      this.#listening.push(onAbort(held.signal, (reason) => this.#end('lock-lost', reason)));
+    }
+    if (this.stdout && stallTimeoutMs !== undefined) {
+      this.#listening.push(watchForStall(this.stdout, stallTimeoutMs, () => this.#end('stalled')));
+    }
+    const running = { ...identityOf(this.pid), terminate: (reason?: unknown) => this.terminate(reason) };
+    for (const hold of this.#holds) hold.started(running);
+  }
+
+  async #becomeReady({ when, timeoutMs }: Readiness): Promise<void> {
+    const waiting = new AbortController();
+    const deadline = after(timeoutMs, () => this.#end('not-ready'));
+    try {
+      await Promise.race([
+        untilReady(this, when, waiting.signal),
+        this.closed.then((exit) => this.#throwUnready(exit)),
+      ]);
+      // The tree may have been told to end in the very turn in which it became ready.
+      if (this.#reason !== undefined) this.#throwUnready(await this.closed);
+    } catch (error) {
+      this.#end('not-ready', error);
+      await this.#closedWithin(this.#settings.graceMs + 5_000);
+      throw error;
+    } finally {
+      waiting.abort();
+      deadline[Symbol.dispose]();
+    }
+  }
+
+  #throwUnready(exit: ChildExit): never {
+    if (exit.reason === 'aborted') throw this.#settings.signal?.reason;
+    if (exit.reason === 'lock-lost') throw this.#settings.holds.find((held) => held.signal.aborted)?.signal.reason;
+    if (exit.reason === 'not-ready') {
+      throw new ReadyTimeoutError(this.#command, this.#settings.ready?.timeoutMs ?? 0, exit);
+    }
+    throw new ChildExitError(this.#command, exit);
+  }
+
+  /** Begins the end of the tree; only the first call counts. */
+  #end(cause: ChildExit['reason'], detail?: unknown): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#reason ??= cause;
+    const { graceMs, termSignal } = this.#settings;
+    publish('ending', { child: this, reason: this.#reason, detail });
+    if (graceMs === 0) signalGroup(this.pid, 'SIGKILL');
+    else {
+      askGroupToEnd(this.pid, termSignal);
+      this.#listening.push(after(graceMs, () => this.#kill()));
+    }
+  }
+
+  #kill(): void {
+    if (!this.#gone) signalGroup(this.pid, 'SIGKILL');
+  }
+
+  async #leaderExit(): Promise<ChildExit> {
+    const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
+      this.#process.once('exit', (...status) => resolve(status));
+    });
+    this.#reason ??= 'exited';
+    const durationMs = now() - this.#startedMs;
+    const exit = { code, signal, durationMs, escapees: 0, stderrTail: this.stderrTail(), reason: this.#reason };
+    publish('exited', { child: this, exit });
+    return exit;
+  }
+
+  async #treeEnd(): Promise<ChildExit> {
+    const exit = await this.exited;
+    if (signalGroup(this.pid, 0)) this.#end(exit.reason, 'the leader ended');
+    await groupGone(this.pid);
+    this.#gone = true;
+    guard.forget(this.pid);
+    for (const listening of this.#listening) listening[Symbol.dispose]();
+    await this.#drain(this.stderr);
+    this.#finishSilently(this.stdout);
+    for (const hold of this.#holds) hold.end();
+    const closed = { ...exit, stderrTail: this.stderrTail() };
+    publish('closed', { child: this, exit: closed });
+    return closed;
+  }
+
+  /** Waits until a pipe that someone reads has ended; a process that left the group may hold it open for ever. */
+  async #drain(pipe: Readable | null): Promise<void> {
+    const deadline = now() + DRAIN_MS;
+    for (let waitMs = 1; pipe && !pipe.destroyed && !pipe.readableEnded && now() < deadline; waitMs *= 2) {
+      await sleep(waitMs);
+    }
+    pipe?.destroy();
+  }
+
+  /** What is in the pipe is still the reader's; then it ends, even if a process outside of the group holds it open. */
+  #finishSilently(stdout: Readable | null): void {
+    if (!stdout || stdout.destroyed || stdout.readableEnded) return;
+    const watch = watchForStall(stdout, DRAIN_MS, () => {
+      watch[Symbol.dispose]();
+      stdout.push(null);
+    });
+    stdout.once('close', () => watch[Symbol.dispose]());
+  }
+
+  async #closedWithin(timeoutMs: number): Promise<ChildExit> {
+    const { promise: late, resolve: onLate } = Promise.withResolvers<undefined>();
+    const deadline = after(timeoutMs, () => onLate(undefined));
+    const exit = await Promise.race([this.closed, late]);
+    deadline[Symbol.dispose]();
+    if (exit) return exit;
+    throw new TreeSurvivedError(this.name, membersOfGroup(this.pid), timeoutMs);
+  }
+
+  #eachHandle(apply: (handle: { ref?(): void; unref?(): void }) => void): void {
+    for (const handle of [this.#process, this.stdin, this.stdout, this.stderr]) {
+      if (handle) apply(handle as { ref?(): void; unref?(): void });
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import type { Holdable } from '../internal/hold.ts';
+import { checkKnown, checkNumber, checkOneOf, checkSignal, checkString } from '../internal/options.ts';
+import { MAX_TIMER_MS } from '../internal/time.ts';
+import type { ChildStdio } from './descriptors.ts';
+import type { Readiness } from './readiness.ts';
+
+/** How a child is started and ended. */
+export interface ManagedChildOptions {
+  /** Abort ends the tree, reason 'aborted'. */
+  readonly signal?: AbortSignal | undefined;
+  /** @default the working directory of this process */
+  readonly cwd?: string | URL | undefined;
+  /** @default the environment of this process */
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  /** @default 'ignore' */
+  readonly stdin?: ChildStdio | undefined;
+  /** @default 'pipe' */
+  readonly stdout?: ChildStdio | undefined;
+  /** @default 'pipe' */
+  readonly stderr?: ChildStdio | undefined;
+  /** For diagnostics and error messages. @default the last part of the command */
+  readonly name?: string | undefined;
+  /** The request to end. @default 'SIGTERM' */
+  readonly termSignal?: NodeJS.Signals | undefined;
+  /** From the request to end to SIGKILL for the whole tree, 0 to 2^31 - 1 ms; 0 sends SIGKILL at once. @default 5000 */
+  readonly graceMs?: number | undefined;
+  /** When the child counts as ready; `spawn` waits for it. */
+  readonly ready?: Readiness | undefined;
+  /** No byte on stdout for this long ends the tree, reason 'stalled'. @default never */
+  readonly stallTimeoutMs?: number | undefined;
+  /**
+   * Locks that stay held as long as any process that inherited their descriptor lives (60 and up in the child), even if
+   * this process is killed. A program that closes inherited descriptors lets go.
+   */
+  readonly holds?: Holdable | readonly Holdable[] | undefined;
+}
+
+/** The options with their defaults, checked. */
+export interface Settings extends ManagedChildOptions {
+  readonly stdio: readonly ChildStdio[];
+  readonly termSignal: NodeJS.Signals;
+  readonly graceMs: number;
+  readonly holds: readonly Holdable[];
+}
+
+const KNOWN = [
+  'signal',
+  'cwd',
+  'env',
+  'stdin',
+  'stdout',
+  'stderr',
+  'name',
+  'termSignal',
+  'graceMs',
+  'ready',
+  'stallTimeoutMs',
+  'holds',
+] as const satisfies readonly (keyof ManagedChildOptions)[];
+
+export function settle(command: string, args: readonly string[], options: ManagedChildOptions): Settings {
+  checkString('command', command);
+  for (const [index, argument] of args.entries()) {
+    if (typeof argument !== 'string') {
+      throw new TypeError(`args[${index}] must be a string, received ${typeof argument}`);
+    }
+  }
+  checkKnown('ManagedChild.spawn', options, KNOWN);
+  checkSignal(options.signal);
+  if (options.name !== undefined) checkString('name', options.name);
+  if (options.stallTimeoutMs !== undefined) checkNumber('stallTimeoutMs', options.stallTimeoutMs, { min: 1 });
+  if (options.ready) checkReadiness(options.ready);
+  return {
+    ...options,
+    stdio: [
+      checkStdio('stdin', options.stdin ?? 'ignore'),
+      checkStdio('stdout', options.stdout ?? 'pipe'),
+      checkStdio('stderr', options.stderr ?? 'pipe'),
+    ],
+    termSignal: checkTermSignal(options.termSignal ?? 'SIGTERM'),
+    graceMs: checkNumber('graceMs', options.graceMs ?? 5_000, { max: MAX_TIMER_MS }),
+    holds: [options.holds ?? []].flat() as readonly Holdable[],
+  };
+}
+
+function checkStdio(name: string, value: unknown): ChildStdio {
+  if (typeof value === 'number') return checkNumber(name, value, { integer: true });
+  return checkOneOf(name, value, ['pipe', 'ignore', 'inherit'] as const);
+}
+
+function checkTermSignal(value: unknown): NodeJS.Signals {
+  if (typeof value === 'string' && /^SIG[A-Z0-9]+$/.test(value)) return value as NodeJS.Signals;
+  throw new TypeError(`termSignal must be the name of a signal, such as 'SIGTERM', received ${String(value)}`);
+}
+
+function checkReadiness({ when, timeoutMs }: Readiness): void {
+  if (when !== 'stdout' && !(when instanceof RegExp) && typeof when !== 'function') {
+    throw new TypeError(`ready.when must be 'stdout', a RegExp or a function, received ${String(when)}`);
+  }
+  checkNumber('ready.timeoutMs', timeoutMs, { min: 1 });
+}
