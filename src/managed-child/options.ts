@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Holdable } from '../internal/hold.ts';
 import { checkKnown, checkNumber, checkOneOf, checkSignal, checkString } from '../internal/options.ts';
 import { MAX_TIMER_MS } from '../internal/time.ts';
@@ -68,8 +69,11 @@ export function settle(command: string, args: readonly string[], options: Manage
   checkKnown('ManagedChild.spawn', options, KNOWN);
   checkSignal(options.signal);
   if (options.name !== undefined) checkString('name', options.name);
-  if (options.stallTimeoutMs !== undefined) checkNumber('stallTimeoutMs', options.stallTimeoutMs, { min: 1 });
-  if (options.ready) checkReadiness(options.ready);
+  if (options.stallTimeoutMs !== undefined) {
+    checkNumber('stallTimeoutMs', options.stallTimeoutMs, { min: 1 });
+    needStdout('stallTimeoutMs', options);
+  }
+  if (options.ready) checkReadiness(options.ready, options);
   return {
     ...options,
     stdio: [
@@ -89,13 +93,18 @@ function checkStdio(name: string, value: unknown): ChildStdio {
 }
 
 function checkTermSignal(value: unknown): NodeJS.Signals {
-  if (typeof value === 'string' && /^SIG[A-Z0-9]+$/.test(value)) return value as NodeJS.Signals;
+  if (typeof value === 'string' && value in constants.signals) return value as NodeJS.Signals;
   throw new TypeError(`termSignal must be the name of a signal, such as 'SIGTERM', received ${String(value)}`);
 }
 
-function checkReadiness({ when, timeoutMs }: Readiness): void {
+function needStdout(what: string, { stdout = 'pipe' }: ManagedChildOptions): void {
+  if (stdout !== 'pipe') throw new TypeError(`${what} needs stdout to be 'pipe', received ${String(stdout)}`);
+}
+
+function checkReadiness({ when, timeoutMs }: Readiness, options: ManagedChildOptions): void {
   if (when !== 'stdout' && !(when instanceof RegExp) && typeof when !== 'function') {
     throw new TypeError(`ready.when must be 'stdout', a RegExp or a function, received ${String(when)}`);
   }
+  if (when === 'stdout') needStdout("ready.when 'stdout'", options);
   checkNumber('ready.timeoutMs', timeoutMs, { min: 1 });
 }

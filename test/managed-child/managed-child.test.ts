@@ -1,0 +1,302 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ChildExitError, ManagedChild, ReadyTimeoutError, SpawnError, TreeSurvivedError } from 'holdfast';
+import { describe, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { isRunning, openDescriptors } from '../support/processes.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+const sh = (script: string, options = {}) => ManagedChild.spawn('sh', ['-c', script], options);
+
+async function firstNumber(child: ManagedChild): Promise<number> {
+  const [chunk] = await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return Number(String(chunk).split('\n')[0]);
+}
+
+describe('the exit', () => {
+  test.each([
+    ['exit 0', { code: 0, signal: null, reason: 'exited' }],
+    ['exit 7', { code: 7, signal: null, reason: 'exited' }],
+    ['kill -9 $$', { code: null, signal: 'SIGKILL', reason: 'exited' }],
+    ['kill -TERM $$', { code: null, signal: 'SIGTERM', reason: 'exited' }],
+  ])('of `%s` is reported as it was', async (script, expected) => {
+    const child = await sh(script);
+    expect(await child.exited).toMatchObject(expected);
+    expect(await child.closed).toMatchObject(expected);
+  });
+
+  test('names the first cause, whatever comes after it', async () => {
+    const abort = new AbortController();
+    const child = await sh("trap '' TERM; echo $$; while :; do sleep 1; done", { graceMs: 100, signal: abort.signal });
+    await firstNumber(child);
+    abort.abort();
+    const exit = await child.terminate();
+    expect(exit).toMatchObject({ reason: 'aborted', signal: 'SIGKILL' });
+    expect(await child.terminate('again')).toBe(exit);
+  });
+
+  test('carries the last 16 KiB of stderr, without the credentials in it', async () => {
+    const child = await sh('seq 1 9999 >&2; echo cannot open http://joe:secret@tuner/auto/v5.1?token=abc >&2; exit 1');
+    const { stderrTail } = await child.closed;
+    expect(stderrTail.length).toBeLessThanOrEqual(16 * 1024);
+    expect(stderrTail).toContain('9999\ncannot open http://***@tuner/auto/v5.1?token=***\n');
+    expect(stderrTail).not.toContain('secret');
+  });
+
+  test('of the leader comes before the end of a tree whose grandchild takes longer', async () => {
+    const child = await sh(`sh -c "trap '' TERM; echo; while :; do sleep 0.05; done" & read -r go; exit 4`, {
+      graceMs: 200,
+      stdin: 'pipe',
+      ready: { when: 'stdout', timeoutMs: 5_000 },
+    });
+    child.stdin?.end('go\n');
+    const exited = await child.exited;
+    const before = performance.now();
+    expect(exited.code).toBe(4);
+    expect((await child.closed).code).toBe(4);
+    expect(performance.now() - before).toBeGreaterThan(50);
+  });
+});
+
+describe('the tree', () => {
+  test('is gone when terminate resolves, those that ignore SIGTERM included, after the grace', async () => {
+    const child = await sh('sh -c "trap \'\' TERM; echo \\$\\$; while :; do sleep 0.1; done" & wait', { graceMs: 150 });
+    const grandchild = await firstNumber(child);
+    const before = performance.now();
+    await child.terminate();
+    expect(performance.now() - before).toBeGreaterThanOrEqual(149);
+    expect([child.pid, grandchild].filter(isRunning)).toEqual([]);
+  });
+
+  test('gets SIGKILL at once with graceMs 0', async () => {
+    const child = await sh("trap '' TERM; echo $$; while :; do sleep 1; done", { graceMs: 0 });
+    await firstNumber(child);
+    expect(await child.terminate()).toMatchObject({ signal: 'SIGKILL', reason: 'terminated' });
+  });
+
+  test('gets the chosen signal first', async () => {
+    const child = await sh("trap 'exit 5' USR1; echo $$; while :; do sleep 0.01; done", { termSignal: 'SIGUSR1' });
+    await firstNumber(child);
+    expect(await child.terminate()).toMatchObject({ code: 5 });
+  });
+
+  test('ends with its leader, what it left in the background included', async () => {
+    const child = await sh('sleep 300 & echo $!');
+    const left = await firstNumber(child);
+    await child.closed;
+    expect(isRunning(left)).toBe(false);
+  });
+
+  test('that is stopped is ended too', async () => {
+    const child = await sh("trap 'exit 3' TERM; echo $$; while :; do sleep 0.01; done");
+    await firstNumber(child);
+    process.kill(child.pid, 'SIGSTOP');
+    expect(await child.terminate()).toMatchObject({ code: 3 });
+  });
+
+  test('that is not gone in time is named, stays watched and is closed later', async () => {
+    const child = await sh("trap '' TERM; echo $$; while :; do sleep 0.1; done", { graceMs: 300 });
+    await firstNumber(child);
+    const error = await child.terminate('', { timeoutMs: 50 }).catch((e) => e);
+    expect(error).toBeInstanceOf(TreeSurvivedError);
+    expect(error.pids).toContain(child.pid);
+    expect(await child.closed).toMatchObject({ signal: 'SIGKILL' });
+  });
+
+  test('is ended by `await using` at the end of the block', async () => {
+    let pid = 0;
+    {
+      await using child = await sh('sleep 300');
+      pid = child.pid;
+      expect(isRunning(pid)).toBe(true);
+    }
+    expect(isRunning(pid)).toBe(false);
+  });
+});
+
+describe('an abort', () => {
+  test('before the start rejects with its reason and starts nothing', async () => {
+    const directory = temporaryDirectory();
+    const reason = new Error('never mind');
+    const path = join(directory, 'started');
+    await expect(sh(`touch ${path}`, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(import('node:fs/promises').then(({ access }) => access(path))).rejects.toThrow();
+  });
+
+  test('while it is not ready rejects with its reason when the tree is gone', async () => {
+    const abort = new AbortController();
+    const reason = new Error('enough');
+    let pid = 0;
+    const when = async (child: ManagedChild) => {
+      pid = child.pid;
+      abort.abort(reason);
+      await new Promise(() => {});
+    };
+    await expect(sh('sleep 300', { signal: abort.signal, ready: { when, timeoutMs: 5_000 } })).rejects.toBe(reason);
+    expect(isRunning(pid)).toBe(false);
+  });
+
+  test('of a signal that many children shared leaves no listener on it', async () => {
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    signal.addEventListener = (...args: Parameters<typeof add>) => {
+      listeners += 1;
+      add(...args);
+    };
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+      listeners -= 1;
+      remove(...args);
+    };
+    for (const child of await Promise.all([sh('exit 0', { signal }), sh('exit 0', { signal })])) await child.closed;
+    expect(listeners).toBe(0);
+  });
+});
+
+describe('what can not be started', () => {
+  test.each([
+    ['a program that is missing', () => ManagedChild.spawn('/nowhere/ffmpeg'), 'ENOENT'],
+    ['a working directory that is missing', () => sh('true', { cwd: '/nowhere' }), 'ENOENT'],
+    ['arguments beyond the limit', () => ManagedChild.spawn('true', ['x'.repeat(4_000_000)]), 'E2BIG'],
+  ])('%s is a SpawnError with its cause', async (_, start, code) => {
+    const error = await start().catch((e) => e);
+    expect(error).toBeInstanceOf(SpawnError);
+    expect(error).toMatchObject({ code: 'HOLDFAST_SPAWN', retryable: false, cause: { code } });
+    expect(error.message).toContain(code);
+  });
+
+  test('a file that is not executable is a SpawnError that says so', async () => {
+    const path = join(temporaryDirectory(), 'ffmpeg');
+    writeFileSync(path, '');
+    chmodSync(path, 0o644);
+    await expect(ManagedChild.spawn(path)).rejects.toThrow('not executable for this user (EACCES)');
+  });
+
+  test.each([
+    [{ graceMs: -1 }, RangeError, 'graceMs must be a number from 0 to 2147483647, received -1'],
+    [{ graceMs: '5s' }, TypeError, 'graceMs must be a number, received "5s"'],
+    [{ graceMs: Number.POSITIVE_INFINITY }, RangeError, 'graceMs'],
+    [{ stallTimeoutMs: 0 }, RangeError, 'stallTimeoutMs'],
+    [{ ready: { when: 'soon', timeoutMs: 1 } }, TypeError, 'ready.when'],
+    [{ ready: { when: 'stdout', timeoutMs: 0 } }, RangeError, 'ready.timeoutMs'],
+    [{ ready: { when: 'stdout', timeoutMs: 5 }, stdout: 'ignore' }, TypeError, 'ready.when'],
+    [{ stallTimeoutMs: 5, stdout: 'ignore' }, TypeError, 'stallTimeoutMs'],
+    [{ stdout: 'capture' }, TypeError, 'stdout must be "pipe" or "ignore" or "inherit"'],
+    [{ termSignal: 'TERM' }, TypeError, 'termSignal'],
+    [{ termSignal: 'SIGNOPE' }, TypeError, 'termSignal'],
+    [{ signal: {} }, TypeError, 'signal must be an AbortSignal'],
+    [{ timeout: 5 }, TypeError, 'has no option timeout'],
+  ])('the option %j is refused by name', async (options, type, message) => {
+    const error = await sh('true', options).catch((e) => e);
+    expect(error).toBeInstanceOf(type);
+    expect(error.message).toContain(message);
+  });
+});
+
+describe('ready', () => {
+  const digest = async (child: ManagedChild) => {
+    const hash = createHash('sha256');
+    for await (const chunk of child.stdout ?? []) hash.update(chunk);
+    return hash.digest('hex');
+  };
+  const BYTES = 3_000_000;
+  const expected = createHash('sha256')
+    .update('0123456789'.repeat(BYTES / 10))
+    .digest('hex');
+  const output = `process.stdout.write('0123456789'.repeat(${BYTES / 10}))`;
+
+  test.each(['stdout', /90123/, async () => {}] as const)('by %s consumes nothing of stdout', async (when) => {
+    const child = await ManagedChild.spawn(process.execPath, ['-e', output], { ready: { when, timeoutMs: 5_000 } });
+    expect(await digest(child)).toBe(expected);
+  });
+
+  test('by a pattern looks at stderr too', async () => {
+    await using child = await sh('echo listening on 80 >&2; sleep 300', {
+      ready: { when: /on \d+/, timeoutMs: 5_000 },
+    });
+    expect(isRunning(child.pid)).toBe(true);
+  });
+
+  test('by a pattern finds it across chunks', async () => {
+    await using child = await sh('printf liste; sleep 0.05; printf ning; sleep 300', {
+      ready: { when: /^listening$/g, timeoutMs: 5_000 },
+    });
+    const [chunk] = await once(child.stdout as NodeJS.ReadableStream, 'data');
+    expect(String(chunk)).toBe('listening');
+  });
+
+  test('that does not come in time ends the tree and says what it wrote', async () => {
+    const started = sh("trap '' TERM; echo no signal >&2; while :; do sleep 0.1; done", {
+      graceMs: 50,
+      ready: { when: 'stdout', timeoutMs: 100 },
+    });
+    const error = await started.catch((e) => e);
+    expect(error).toBeInstanceOf(ReadyTimeoutError);
+    expect(error).toMatchObject({ retryable: true, exit: { reason: 'not-ready', signal: 'SIGKILL' } });
+    expect(error.message).toContain('no signal');
+  });
+
+  test('fails at once when the child ends before, with the end of stderr', async () => {
+    const error = await sh('echo no such device >&2; exit 19', { ready: { when: 'stdout', timeoutMs: 60_000 } }).catch(
+      (e) => e,
+    );
+    expect(error).toBeInstanceOf(ChildExitError);
+    expect(error.exit).toMatchObject({ code: 19 });
+    expect(error.message).toContain('no such device');
+  });
+
+  test('by a function that fails ends the tree and rejects with its error', async () => {
+    const failure = new Error('probe failed');
+    let pid = 0;
+    const when = async (child: ManagedChild) => {
+      pid = child.pid;
+      throw failure;
+    };
+    await expect(sh('sleep 300', { ready: { when, timeoutMs: 5_000 } })).rejects.toBe(failure);
+    expect(isRunning(pid)).toBe(false);
+  });
+});
+
+describe('a stall', () => {
+  test('of stdout ends the tree, reason stalled', async () => {
+    const child = await sh('echo on air; sleep 300', { stallTimeoutMs: 100 });
+    child.stdout?.resume();
+    expect(await child.closed).toMatchObject({ reason: 'stalled' });
+  });
+
+  test('is not what a reader causes that holds the stream back', async () => {
+    const child = await ManagedChild.spawn(process.execPath, ['-e', `process.stdout.write(Buffer.alloc(1e6))`], {
+      stallTimeoutMs: 60,
+    });
+    const held = performance.now();
+    await eventually(() => expect(performance.now() - held).toBeGreaterThan(400));
+    let bytes = 0;
+    for await (const chunk of child.stdout ?? []) bytes += chunk.length;
+    expect(bytes).toBe(1e6);
+    expect(await child.closed).toMatchObject({ reason: 'exited', code: 0 });
+  });
+});
+
+test('stdout ends although a process that left the tree keeps it open', async () => {
+  const child = await sh('setsid sh -c "echo \\$\\$; exec sleep 300" & sleep 0.2');
+  const escaped = await firstNumber(child);
+  try {
+    for await (const _ of child.stdout ?? []);
+    expect(isRunning(escaped)).toBe(true);
+  } finally {
+    process.kill(escaped, 'SIGKILL');
+  }
+});
+
+test('100 children leave no descriptor open', async () => {
+  await (await sh('exit 0')).closed;
+  const before = openDescriptors();
+  for (let round = 0; round < 10; round++) {
+    const children = await Promise.all(Array.from({ length: 10 }, () => sh('echo out; echo err >&2')));
+    await Promise.all(children.map((child) => child.closed));
+  }
+  await eventually(() => expect(openDescriptors()).toBeLessThanOrEqual(before));
+});
