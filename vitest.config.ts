@@ -1,8 +1,8 @@
-import { defineConfig, type ViteUserConfig } from 'vitest/config';
+import type { ViteUserConfig } from 'vitest/config';
 
 const source = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
 
-const config: ViteUserConfig = defineConfig({
+const config: ViteUserConfig = {
   resolve: {
     alias: [
       { find: /^holdfast$/, replacement: source('index.ts') },
@@ -17,6 +17,6 @@ const config: ViteUserConfig = defineConfig({
     hookTimeout: 30_000,
     unstubGlobals: true,
   },
-});
+};
 
 export default config;

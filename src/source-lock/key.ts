@@ -87,12 +87,13 @@ function statOf(path: string): Stats | undefined {
   }
 }
 
-/** The name of a key's lock file: readable, so that `ls` tells what is locked, and unique by a hash. */
-export function lockFileName(key: string, source: string | URL): string {
-  const readable = key.startsWith('url:')
-    ? key.slice('url:'.length)
-    : `${key.split(':')[0]}-${basename(String(source))}`;
-  const slug = readable
+/**
+ * The name of a key's lock file: readable, so that `ls` tells what is locked, and unique by a hash. It depends on nothing
+ * but the key: two names of one file must lead to one lock.
+ */
+export function lockFileName(key: string): string {
+  const slug = key
+    .replace(/^url:/, '')
     .replace(/[^A-Za-z0-9.]+/g, '-')
     .replace(/^[-.]+|-+$/g, '')
     .slice(0, 64);

@@ -110,7 +110,7 @@ export class SourceLock implements AsyncDisposable, Holdable {
     options: { readonly dir?: string | undefined } = {},
   ): Promise<LockHolder | undefined> {
     const key = sourceKey(source);
-    return inspectFile(join(lockDirectory(options.dir).path, lockFileName(key, source)), key);
+    return inspectFile(join(lockDirectory(options.dir).path, lockFileName(key)), key);
   }
 
   /** All locks of a directory that are held now. */
@@ -132,7 +132,9 @@ export class SourceLock implements AsyncDisposable, Holdable {
     this.#watch = watchPlace(() => this.#checkPlace());
     publish('created', { lock: this });
     for (const { key, reclaimedFrom } of files) {
-      if (reclaimedFrom) warn(warning, { code: 'DEAD_HOLDER', key, holder: reclaimedFrom });
+      if (!reclaimedFrom) continue;
+      publish('reclaimed', { lock: this, key, holder: reclaimedFrom });
+      warn(warning, { code: 'DEAD_HOLDER', key, holder: reclaimedFrom });
     }
   }
 
@@ -252,7 +254,7 @@ async function placesOf(
   const places = new Map<string, string>();
   for (const each of sources) {
     const key = sourceKey(each);
-    if (!places.has(key)) places.set(key, join(directory.path, lockFileName(key, each)));
+    places.set(key, join(directory.path, lockFileName(key)));
   }
   prepareDirectory(directory.path);
   if (directory.perUser) warn(warning, { code: 'PER_USER_DIRECTORY', path: directory.path });

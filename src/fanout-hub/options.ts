@@ -1,0 +1,134 @@
+import type { Readable } from 'node:stream';
+import { checkKnown, checkNumber, checkOneOf, checkString } from '../internal/options.ts';
+import { SLICE_BYTES } from './slicer.ts';
+
+/** What a source is given when it is opened. */
+export interface FanoutSourceContext {
+  /** Aborts when the source is no longer wanted. A source that ignores it keeps its hub `'closing'`. */
+  readonly signal: AbortSignal;
+  /**
+   * Ties a resource to this opening: it is disposed after the source closed, or if opening fails, the last one first.
+   * Returns what it was given. Throws `ClosedError` once the opening is over.
+   */
+  use<T extends AsyncDisposable | Disposable>(resource: T): T;
+}
+
+/** A running source whose bytes come from `stdout`, such as a `ManagedChild`. */
+export interface SourceHandle extends AsyncDisposable {
+  readonly stdout: Readable | null;
+  /**
+   * Resolves when nothing of the source is left; the hub opens no other before. If it resolves to a `ChildExit`, only
+   * exit code 0 counts as a clean end.
+   */
+  readonly closed: Promise<unknown>;
+}
+
+/** Opens the source. Called for the first subscriber, never while an earlier source is still there. */
+export type FanoutSource = (context: FanoutSourceContext) => Readable | SourceHandle | Promise<Readable | SourceHandle>;
+
+/** Asked whether a source that ended may be opened again for the subscribers that are still there. */
+export type FanoutReopen = (end: {
+  /** Why it ended; absent if it ended cleanly. */
+  readonly error?: unknown;
+  /** How often the source was opened since the hub was last idle. */
+  readonly openings: number;
+}) => { readonly allowed: true } | { readonly allowed: false; readonly retryAfterMs: number } | false;
+
+/** Options of a {@link FanoutHub}. Times are in milliseconds; `Infinity` switches a bound off. */
+export interface FanoutHubOptions {
+  readonly source: FanoutSource;
+  /** For messages, events and metrics. @default 'fan-out hub' */
+  readonly name?: string | undefined;
+  /**
+   * Asked when a live source ended, and when opening it again failed; its subscribers stay meanwhile. A refusal is
+   * asked again after `retryAfterMs`; `false` ends the subscribers. Without it they end with the source.
+   */
+  readonly reopen?: FanoutReopen | undefined;
+  /** From the call of `source` to its first byte; at least 1. @default 10_000 */
+  readonly startTimeoutMs?: number | undefined;
+  /** A live source that gives no byte for so long has failed; at least 1. @default Infinity */
+  readonly stallTimeoutMs?: number | undefined;
+  /** How long a live source is kept after the last subscriber left. @default 0 */
+  readonly closeAfterMs?: number | undefined;
+  /**
+   * How long bytes are collected before they are written, 0 to 1000; 0 forwards every chunk at once, which costs many
+   * times the CPU with small chunks. @default adaptive: 4 ms for one subscriber, up to 40 ms for many
+   */
+  readonly sliceMs?: number | undefined;
+  /**
+   * A subscriber that is further behind than this when the next slice comes is dropped; at least 1. Counted are the
+   * bytes that this process still holds for it; the kernel's send buffer comes on top. @default 4 MiB
+   */
+  readonly maxLagBytes?: number | undefined;
+  /** A subscriber that has not taken a byte so long after it was given is dropped; at least 1. @default 10_000 */
+  readonly maxLagMs?: number | undefined;
+  /** What becomes of a subscriber that lags. @default 'disconnect' */
+  readonly onLag?: 'disconnect' | undefined;
+  /**
+   * Every slice is a multiple of this many bytes, counted from the source's first; 1 to 65536, 188 for MPEG-TS. Only
+   * the very last slice of a source may be shorter. @default 1
+   */
+  readonly align?: number | undefined;
+  /** More subscribers are refused with `SubscriberLimitError`; at least 1. @default Infinity */
+  readonly maxSubscribers?: number | undefined;
+}
+
+/** The options with their defaults. */
+export interface HubSettings {
+  readonly name: string;
+  readonly source: FanoutSource;
+  readonly reopen: FanoutReopen | undefined;
+  readonly startTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  readonly closeAfterMs: number;
+  readonly sliceMs: number | undefined;
+  readonly maxLagBytes: number;
+  readonly maxLagMs: number;
+  readonly align: number;
+  readonly maxSubscribers: number;
+}
+
+const KNOWN = [
+  'name',
+  'source',
+  'reopen',
+  'startTimeoutMs',
+  'stallTimeoutMs',
+  'closeAfterMs',
+  'sliceMs',
+  'maxLagBytes',
+  'maxLagMs',
+  'onLag',
+  'align',
+  'maxSubscribers',
+] as const satisfies (keyof FanoutHubOptions)[];
+
+export function checkHubOptions(options: FanoutHubOptions): HubSettings {
+  checkKnown('FanoutHub', options, KNOWN);
+  const { name = 'fan-out hub', startTimeoutMs = 10_000, stallTimeoutMs = Infinity, closeAfterMs = 0 } = options;
+  const { maxLagBytes = 4 * 1024 * 1024, maxLagMs = 10_000, onLag = 'disconnect' } = options;
+  const { source, reopen, sliceMs, align = 1, maxSubscribers = Infinity } = options;
+  checkOneOf('onLag', onLag, ['disconnect']);
+  return {
+    name: checkString('name', name),
+    source: checkFunction('source', source),
+    reopen: reopen === undefined ? undefined : checkFunction('reopen', reopen),
+    startTimeoutMs: checkNumber('startTimeoutMs', startTimeoutMs, { min: 1 }),
+    stallTimeoutMs: checkNumber('stallTimeoutMs', stallTimeoutMs, { min: 1 }),
+    closeAfterMs: checkNumber('closeAfterMs', closeAfterMs),
+    sliceMs: sliceMs === undefined ? undefined : checkNumber('sliceMs', sliceMs, { max: 1000 }),
+    maxLagBytes: checkMaxLagBytes(maxLagBytes),
+    maxLagMs: checkNumber('maxLagMs', maxLagMs, { min: 1 }),
+    align: checkNumber('align', align, { min: 1, max: SLICE_BYTES, integer: true }),
+    maxSubscribers: checkNumber('maxSubscribers', maxSubscribers, { min: 1, integer: true }),
+  };
+}
+
+export function checkMaxLagBytes(value: unknown): number {
+  return checkNumber('maxLagBytes', value, { min: 1, integer: true });
+}
+
+function checkFunction<T>(name: string, value: T): T {
+  if (typeof value === 'function') return value;
+  throw new TypeError(`${name} must be a function, received ${value === null ? 'null' : typeof value}`);
+}

@@ -1,0 +1,214 @@
+import { ClosedError, SourceStartTimeoutError } from '../errors.ts';
+import { preHandled } from '../internal/abort.ts';
+import { after } from '../internal/time.ts';
+import type { FanoutHubState } from './events.ts';
+import type { HubSettings } from './options.ts';
+import { SourceRun } from './source-run.ts';
+
+/** The hub, as the keeper of its source sees it. */
+export interface SourceOwner {
+  /** Whether anyone subscribes. */
+  isWanted(): boolean;
+  entered(state: FanoutHubState): void;
+  opened(): void;
+  data(chunk: Buffer): void;
+  /** No more data comes from this source. */
+  flush(): void;
+  /** The source was live and is over, or could not be opened: end those who do not stay for the next. */
+  over(error: unknown, wasLive: boolean): void;
+  /** There will be no next source for those who stayed. */
+  givenUp(error: unknown): void;
+  /** No source could be called in time for those who wait. */
+  expired(error: unknown): void;
+  failed(error: unknown): void;
+}
+
+/** The state with what belongs to it; `opening` without a run waits until `reopen` allows it. */
+type Phase =
+  | { readonly name: 'idle' | 'closing' | 'closed' }
+  | { readonly name: 'opening'; readonly run?: SourceRun }
+  | { readonly name: 'live'; readonly run: SourceRun };
+
+/** Keeps one source at most: opens it when it is wanted, and no other until everything of the last one is gone. */
+export class SourceKeeper {
+  readonly #settings: HubSettings;
+  readonly #owner: SourceOwner;
+  #phase: Phase = { name: 'idle' };
+  /** Of the present phase: the end of lingering in `live`, the next question in `opening` without a run. */
+  #timer: Disposable | undefined;
+  /** Bounds the wait of those who came while no source could be called. */
+  #patience: Disposable | undefined;
+  #restarted: PromiseWithResolvers<void> | undefined;
+  #closed: PromiseWithResolvers<void> | undefined;
+  /** How the last source ended, while `reopen` still has to be asked about it. */
+  #ending: { readonly error?: unknown } | undefined;
+  #openings = 0;
+
+  constructor(settings: HubSettings, owner: SourceOwner) {
+    this.#settings = settings;
+    this.#owner = owner;
+  }
+
+  get state(): FanoutHubState {
+    return this.#phase.name;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** A subscriber came. */
+  want(): void {
+    const { name } = this.#phase;
+    if (name === 'idle') this.#open();
+    else if (name === 'live') this.#timer?.[Symbol.dispose]();
+    else if (!this.#run) this.#patience ??= after(this.#settings.startTimeoutMs, () => this.#expire());
+  }
+
+  /** The last subscriber left. */
+  unwant(): void {
+    const { closeAfterMs } = this.#settings;
+    this.#endPatience();
+    if (this.#phase.name === 'live' && closeAfterMs > 0) this.#timer = after(closeAfterMs, () => this.#shut());
+    else this.#shut();
+  }
+
+  restart(reason: unknown): Promise<void> {
+    if (this.#closed) return Promise.reject(new ClosedError(this.#settings.name));
+    if (this.#phase.name === 'idle') return Promise.resolve();
+    this.#restarted ??= Promise.withResolvers();
+    const promise = preHandled(this.#restarted.promise);
+    this.#ending = undefined;
+    if (this.#phase.name === 'opening' && !this.#run) this.#open();
+    else this.#shut(reason);
+    return promise;
+  }
+
+  close(reason: unknown): Promise<void> {
+    if (this.#closed) return this.#closed.promise;
+    this.#closed = Promise.withResolvers();
+    const { promise } = this.#closed;
+    this.#endPatience();
+    if (this.#phase.name === 'idle') this.#goOn();
+    else this.#shut(reason);
+    return promise;
+  }
+
+  get #run(): SourceRun | undefined {
+    return 'run' in this.#phase ? this.#phase.run : undefined;
+  }
+
+  #transition(phase: Phase): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#phase = phase;
+    if (phase.name === 'idle') this.#openings = 0;
+    if (phase.name === 'live' || phase.name === 'idle') this.#settleRestart((restarted) => restarted.resolve());
+    this.#owner.entered(phase.name);
+  }
+
+  /** Only from phases without a run. */
+  #open(): void {
+    const run = new SourceRun(this.#settings, {
+      data: (chunk) => this.#received(run, chunk),
+      over: (error) => this.#over(error),
+      disposeFailed: (error) => this.#owner.failed(error),
+    });
+    this.#endPatience();
+    this.#ending = undefined;
+    this.#openings++;
+    this.#transition({ name: 'opening', run });
+    run.start();
+    this.#owner.opened();
+  }
+
+  #received(run: SourceRun, chunk: Buffer): void {
+    if (this.#phase.name === 'opening') this.#transition({ name: 'live', run });
+    this.#owner.data(chunk);
+  }
+
+  #over(error: unknown): void {
+    const wasLive = this.#phase.name === 'live';
+    this.#owner.flush();
+    // Before anyone is told, so that the last who leaves does not shut it again.
+    this.#shut(error);
+    this.#owner.over(error, wasLive);
+    if (this.#settings.reopen && this.#owner.isWanted()) this.#ending = { error };
+    if (!wasLive) this.#settleRestart((restarted) => restarted.reject(error));
+    if (error !== undefined) this.#owner.failed(error);
+  }
+
+  /** Goes on with what is wanted then as soon as everything of the source is gone. */
+  #shut(reason?: unknown): void {
+    if (this.#phase.name !== 'opening' && this.#phase.name !== 'live') return;
+    const run = this.#run;
+    this.#transition({ name: 'closing' });
+    const gone = run ? run.stop(reason) : Promise.resolve();
+    gone.then(() => this.#goOn());
+  }
+
+  /** Nothing of a source is there now. */
+  #goOn(): void {
+    if (this.#closed) this.#finish(this.#closed);
+    else if (!this.#owner.isWanted()) this.#rest();
+    else if (this.#ending) this.#askToReopen(this.#ending);
+    else this.#open();
+  }
+
+  #rest(): void {
+    this.#ending = undefined;
+    this.#transition({ name: 'idle' });
+  }
+
+  #finish(closed: PromiseWithResolvers<void>): void {
+    this.#settleRestart((restarted) => restarted.reject(new ClosedError(this.#settings.name)));
+    this.#transition({ name: 'closed' });
+    closed.resolve();
+  }
+
+  #askToReopen(ending: { readonly error?: unknown }): void {
+    const answer = this.#answer(ending);
+    if (!answer) this.#giveUp(ending);
+    else if (answer.allowed) this.#open();
+    else this.#askAgainAfter(answer.retryAfterMs, ending);
+  }
+
+  #askAgainAfter(ms: number, ending: { readonly error?: unknown }): void {
+    this.#transition({ name: 'opening' });
+    this.#timer = after(ms, () => this.#askToReopen(ending));
+  }
+
+  #giveUp(ending: { readonly error?: unknown }): void {
+    this.#ending = undefined;
+    this.#transition({ name: 'closing' });
+    this.#owner.givenUp(ending.error);
+    this.#goOn();
+  }
+
+  /** A `reopen` that throws has not allowed it. */
+  #answer(ending: { readonly error?: unknown }): ReturnType<NonNullable<HubSettings['reopen']>> {
+    const { error } = ending;
+    try {
+      return this.#settings.reopen?.({ openings: this.#openings, ...(error !== undefined && { error }) }) ?? false;
+    } catch (thrown) {
+      this.#owner.failed(thrown);
+      return false;
+    }
+  }
+
+  #expire(): void {
+    const { name, startTimeoutMs } = this.#settings;
+    this.#patience = undefined;
+    this.#owner.expired(new SourceStartTimeoutError(name, startTimeoutMs));
+  }
+
+  #endPatience(): void {
+    this.#patience?.[Symbol.dispose]();
+    this.#patience = undefined;
+  }
+
+  #settleRestart(settle: (restarted: PromiseWithResolvers<void>) => void): void {
+    const restarted = this.#restarted;
+    this.#restarted = undefined;
+    if (restarted) settle(restarted);
+  }
+}

@@ -1,0 +1,163 @@
+import { finished, type Readable } from 'node:stream';
+import { ClosedError, SourceEndedError, SourceStalledError, SourceStartTimeoutError } from '../errors.ts';
+import { after, now } from '../internal/time.ts';
+import type { FanoutSourceContext, HubSettings, SourceHandle } from './options.ts';
+import { destroyed, failureOf, handleOf, stdoutOf } from './source-handle.ts';
+
+/** How long the exit of a child is waited for after its stdout ended: it tells a clean end from a failure. */
+const EXIT_WAIT_MS = 2_000;
+
+/** What a run tells its hub; nothing after `stop`. */
+export interface RunListener {
+  data(chunk: Buffer): void;
+  /** The source is over by itself, with or without an error. The run still holds its resources until `stop`. */
+  over(error: unknown): void;
+  /** Something could not be disposed. */
+  disposeFailed(error: unknown): void;
+}
+
+/** One opening of the source, from the call of `source` until everything that it opened is gone. */
+export class SourceRun {
+  readonly #settings: HubSettings;
+  readonly #listener: RunListener;
+  readonly #controller = new AbortController();
+  readonly #gone = Promise.withResolvers<void>();
+  readonly #used: (AsyncDisposable | Disposable)[] = [];
+  /** Settles, never rejects, when the source is over; until then `#used` and `#handle` may still be filled. */
+  #reading: Promise<unknown> = Promise.resolve();
+  #handle: SourceHandle | undefined;
+  #phase: 'running' | 'over' | 'stopping' | 'disposing' = 'running';
+  #watch: Disposable | undefined;
+  #lastByteAt: number | undefined;
+
+  constructor(settings: HubSettings, listener: RunListener) {
+    this.#settings = settings;
+    this.#listener = listener;
+  }
+
+  start(): void {
+    if (this.#phase !== 'running') return;
+    const { name, startTimeoutMs } = this.#settings;
+    this.#watch = after(startTimeoutMs, () => this.#over(new SourceStartTimeoutError(name, startTimeoutMs)));
+    this.#reading = this.#read().then(
+      (error) => this.#over(error),
+      (error) => this.#over(error ?? new SourceEndedError(name)),
+    );
+  }
+
+  /** Aborts the source; resolves when all of it is gone. A source that does not settle after the abort is waited for. */
+  stop(reason?: unknown): Promise<void> {
+    if (this.#phase === 'running' || this.#phase === 'over') {
+      this.#phase = 'stopping';
+      this.#watch?.[Symbol.dispose]();
+      this.#controller.abort(reason);
+      this.#tearDown().then(this.#gone.resolve);
+    }
+    return this.#gone.promise;
+  }
+
+  async #read(): Promise<unknown> {
+    const context: FanoutSourceContext = { signal: this.#controller.signal, use: (resource) => this.#use(resource) };
+    this.#handle = handleOf(await this.#settings.source(context));
+    if (this.#phase !== 'running') return undefined;
+    const error = await this.#flow(stdoutOf(this.#handle));
+    return this.#classify(this.#handle, error);
+  }
+
+  #use<T extends AsyncDisposable | Disposable>(resource: T): T {
+    if (this.#phase === 'disposing') throw new ClosedError('this opening of the source');
+    disposerOf(resource);
+    this.#used.push(resource);
+    return resource;
+  }
+
+  /** Reads flowing, since pausing would stall the writer; resolves to the stream's error once it is over. */
+  #flow(stdout: Readable): Promise<unknown> {
+    return new Promise((resolve) => {
+      // Its listeners stay, so that an error that comes after the end does not crash the process.
+      finished(stdout, { writable: false }, resolve);
+      stdout.on('data', (chunk: unknown) => this.#received(chunk));
+    });
+  }
+
+  #received(chunk: unknown): void {
+    // What a source writes while it ends is read and dropped: it must not hang on a full pipe.
+    if (this.#phase !== 'running') return;
+    if (!(chunk instanceof Uint8Array)) this.#over(new TypeError(`source gave a ${typeof chunk}, not bytes`));
+    else if (chunk.length > 0) this.#bytes(chunk);
+  }
+
+  #bytes(chunk: Uint8Array): void {
+    const isFirst = this.#lastByteAt === undefined;
+    this.#lastByteAt = now();
+    if (isFirst) this.#watchForStall(this.#settings.stallTimeoutMs);
+    this.#listener.data(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
+  }
+
+  /** One timer for many chunks: it looks when the last one came and sleeps for the rest. */
+  #watchForStall(ms: number): void {
+    const { name, stallTimeoutMs } = this.#settings;
+    this.#watch?.[Symbol.dispose]();
+    this.#watch = after(ms, () => {
+      const restMs = (this.#lastByteAt ?? 0) + stallTimeoutMs - now();
+      if (restMs > 0) this.#watchForStall(restMs);
+      else this.#over(new SourceStalledError(name, stallTimeoutMs));
+    });
+  }
+
+  /** A child's exit says more than its pipe does, so it goes first. */
+  async #classify(handle: SourceHandle, streamError: unknown): Promise<unknown> {
+    this.#watch?.[Symbol.dispose]();
+    const exit = await within(EXIT_WAIT_MS, handle.closed);
+    const hasBytes = this.#lastByteAt !== undefined;
+    const failure = failureOf(this.#settings.name, handle, exit, hasBytes) ?? streamError;
+    return failure ?? (hasBytes ? undefined : new SourceEndedError(this.#settings.name));
+  }
+
+  #over(error: unknown): void {
+    if (this.#phase !== 'running') return;
+    this.#phase = 'over';
+    this.#watch?.[Symbol.dispose]();
+    this.#listener.over(error);
+  }
+
+  async #tearDown(): Promise<void> {
+    const handle = this.#handle;
+    if (handle) await this.#close(handle);
+    await this.#reading;
+    if (!handle && this.#handle) await this.#close(this.#handle);
+    this.#phase = 'disposing';
+    for (const resource of this.#used.reverse()) await this.#attempt(disposerOf(resource));
+  }
+
+  async #close(handle: SourceHandle): Promise<void> {
+    await this.#attempt(() => handle[Symbol.asyncDispose]());
+    await this.#attempt(() => handle.closed);
+    if (handle.stdout) await destroyed(handle.stdout);
+  }
+
+  async #attempt(step: () => unknown): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#listener.disposeFailed(error);
+    }
+  }
+}
+
+function disposerOf(resource: AsyncDisposable | Disposable): () => unknown {
+  const { [Symbol.asyncDispose]: asyncDispose, [Symbol.dispose]: dispose } = resource as Partial<
+    AsyncDisposable & Disposable
+  >;
+  const disposer = asyncDispose ?? dispose;
+  if (typeof disposer === 'function') return () => disposer.call(resource);
+  throw new TypeError('use() takes a resource with Symbol.asyncDispose or Symbol.dispose');
+}
+
+/** The value of `promise`, or `undefined` if it does not come in time. */
+function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = after(ms, () => resolve(undefined));
+    promise.then(resolve, reject).finally(() => timer[Symbol.dispose]());
+  });
+}

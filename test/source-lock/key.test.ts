@@ -1,0 +1,60 @@
+import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { sourceKey } from 'holdfast';
+import { expect, test } from 'vitest';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+test.each([
+  ['http://example.com/a', 'HTTP://user:pass@EXAMPLE.com.:80/a#part'],
+  ['http://example.com/a?x=1&y=2', 'http://example.com/a?y=2&x=1&token=abc&PASSWORD=x'],
+  ['rtsp://camera/1', 'RTSP://admin:pw@Camera:554/1'],
+  ['https://example.com/', 'https://example.com'],
+  ['hdhomerun:1234ABC2/v5.1', 'HDHomeRun:1234abc2/v5.1'],
+  ['udp://239.0.0.1:1234', 'udp://@239.0.0.1:1234'],
+])('%s and %s are one source', (one, other) => {
+  expect(sourceKey(one)).toBe(sourceKey(other));
+  expect(sourceKey(new URL(one))).toBe(sourceKey(other));
+});
+
+test.each([
+  ['http://example.com/a', 'http://example.com/A'],
+  ['http://example.com/a', 'https://example.com/a'],
+  ['http://example.com/a', 'http://example.com:8080/a'],
+  ['http://example.com/?a=1&a=2', 'http://example.com/?a=2&a=1'],
+  ['http://example.com/?a=b%26c=d', 'http://example.com/?a=b&c=d'],
+  ['hdhomerun:1234ABC2/v5.1', 'hdhomerun:1234ABC2/v5.2'],
+  ['/dev/null', '/dev/zero'],
+])('%s and %s are two sources', (one, other) => {
+  expect(sourceKey(one)).not.toBe(sourceKey(other));
+});
+
+test('a file is one source under all its names, before and after it is renamed', () => {
+  const directory = temporaryDirectory();
+  const file = join(directory, 'a b.ts');
+  writeFileSync(file, '');
+  linkSync(file, join(directory, 'hard'));
+  symlinkSync(file, join(directory, 'soft'));
+  mkdirSync(join(directory, 'below'));
+  const names = [file, join(directory, 'hard'), join(directory, 'soft'), join(directory, 'below/../a b.ts')];
+  expect(new Set([...names, pathToFileURL(file)].map(sourceKey)).size).toBe(1);
+});
+
+test('a path that does not exist yet is known by its directory, however that is reached', () => {
+  const directory = temporaryDirectory();
+  symlinkSync(directory, join(directory, 'loop'));
+  expect(sourceKey(join(directory, 'new'))).toBe(sourceKey(join(directory, 'loop/new')));
+  expect(sourceKey(join(directory, 'new'))).not.toBe(sourceKey(join(directory, 'other')));
+});
+
+test.each([
+  ['', 'empty string'],
+  ['http://', 'valid URL'],
+  [5, 'received number'],
+])('%j is refused', (source, message) => {
+  expect(() => sourceKey(source as string)).toThrow(message);
+});
+
+test('a broken URL is refused without its password', () => {
+  expect(() => sourceKey('http://joe:secret@:99999/')).toThrow(/^(?!.*secret).*valid URL/);
+});
