@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 
 const repository = new URL('../../', import.meta.url);
 
@@ -46,49 +47,67 @@ export function openDescriptors(pid: number | 'self' = 'self'): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-/** A program of test/fixtures that runs as a process of its own, and says one line of JSON at a time. */
-export interface Fixture {
+/** A program that runs as a process of its own, with `holdfast` from src. */
+export interface Program {
   readonly process: ChildProcess;
   readonly pid: number;
-  /** The next line it says. */
-  // biome-ignore lint/suspicious/noExplicitAny: each fixture says what its test expects
-  next(): Promise<any>;
+  /** Its exit code, or the signal that ended it. */
+  readonly exit: Promise<number | NodeJS.Signals>;
+  /** All it wrote so far. */
+  output(): string;
   /** Ends it and waits for its exit. */
   kill(signal?: NodeJS.Signals): Promise<void>;
-  stderr(): string;
 }
 
-export function startFixture(name: string, args: readonly unknown[] = [], env: NodeJS.ProcessEnv = {}): Fixture {
-  const program = new URL(`test/fixtures/${name}.ts`, repository).pathname;
+/** Runs a file, or a text as a module. */
+export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Program {
   const hook = new URL('scripts/from-source.mjs', repository).pathname;
-  const child = spawn(
-    process.execPath,
-    ['--import', hook, program, ...args.map((arg) => JSON.stringify(arg ?? null))],
-    {
-      cwd: repository,
-      env: { ...process.env, ...env },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    },
-  );
-  let stderr = '';
-  child.stderr.on('data', (chunk) => {
-    stderr += chunk;
+  const what = program.includes('\n') ? ['--input-type=module-typescript', '-e', program] : [program];
+  const child = spawn(process.execPath, ['--import', hook, ...what, ...args], {
+    cwd: repository,
+    env: { ...process.env, ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  const exit = once(child, 'exit').then(([code, signal]) => code ?? signal);
   return {
     process: child,
     pid: child.pid as number,
-    async next() {
-      const { value, done } = await lines.next();
-      if (done) throw new Error(`the fixture ${name} ended: ${stderr}`);
-      return JSON.parse(value);
-    },
+    exit,
+    output: () => output,
     async kill(signal = 'SIGKILL') {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exit = once(child, 'exit');
       child.kill(signal);
       await exit;
     },
-    stderr: () => stderr,
+  };
+}
+
+/** A program of test/fixtures, which says one line of JSON at a time. */
+export interface Fixture extends Program {
+  /** The next line it says. */
+  // biome-ignore lint/suspicious/noExplicitAny: each fixture says what its test expects
+  next(): Promise<any>;
+}
+
+export function startFixture(name: string, args: readonly unknown[] = [], env: NodeJS.ProcessEnv = {}): Fixture {
+  const path = new URL(`test/fixtures/${name}.ts`, repository).pathname;
+  const program = startProgram(
+    path,
+    env,
+    args.map((arg) => JSON.stringify(arg ?? null)),
+  );
+  const lines = createInterface(program.process.stdout as Readable)[Symbol.asyncIterator]();
+  return {
+    ...program,
+    async next() {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`the fixture ${name} ended: ${program.output()}`);
+      return JSON.parse(value);
+    },
   };
 }
