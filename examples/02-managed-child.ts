@@ -1,4 +1,7 @@
 // A child whose whole tree ends with it, or with this process, however that ends.
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { ManagedChild } from 'holdfast';
 
 // A shell that starts a grandchild and ignores SIGTERM, as some programs do.
@@ -13,8 +16,8 @@ const child = await ManagedChild.spawn('sh', ['-c', stubborn], {
   graceMs: 200,
   ready: { when: 'stdout', timeoutMs: 5_000 },
 });
-const [line] = await Array.fromAsync(firstOf(child.stdout));
-const grandchild = Number(/grandchild (\d+)/.exec(line ?? '')?.[1]);
+const [line] = await once(child.stdout as Readable, 'data');
+const grandchild = Number(/grandchild (\d+)/.exec(String(line))?.[1]);
 
 // prints: the grandchild lives: true
 console.log(`the grandchild lives: ${isAlive(grandchild)}`);
@@ -26,17 +29,7 @@ console.log(`ended by ${exit.signal}, reason: ${exit.reason}`);
 // prints: the grandchild lives: false
 console.log(`the grandchild lives: ${isAlive(grandchild)}`);
 
-async function* firstOf(stream: AsyncIterable<Buffer> | null): AsyncGenerator<string> {
-  for await (const chunk of stream ?? []) {
-    yield String(chunk);
-    return;
-  }
-}
-
+/** Whether a process runs; one that has ended and waits to be reaped does not. */
 function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
+  return existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
