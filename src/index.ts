@@ -1,4 +1,15 @@
 export * from './errors.ts';
+export type { FanoutHubEvents, FanoutHubState, FanoutHubStats } from './fanout-hub/events.ts';
+export { FanoutHub } from './fanout-hub/fanout-hub.ts';
+export type {
+  FanoutHubOptions,
+  FanoutReopen,
+  FanoutSource,
+  FanoutSourceContext,
+  SourceHandle,
+} from './fanout-hub/options.ts';
+export type { Subscription, SubscriptionEnd } from './fanout-hub/subscription.ts';
+export type { Hold, Holdable, HoldingChild } from './internal/hold.ts';
 export { redactCredentials } from './internal/redact.ts';
 export type { ChildStdio } from './managed-child/descriptors.ts';
 export { ManagedChild } from './managed-child/managed-child.ts';
@@ -6,4 +17,4 @@ export type { ManagedChildOptions } from './managed-child/options.ts';
 export type { Readiness } from './managed-child/readiness.ts';
 export { sourceKey } from './source-lock/key.ts';
 export type { LockWarning, SourceLockOptions } from './source-lock/options.ts';
-export { SourceLock } from './source-lock/source-lock.ts';
+export { type Source, SourceLock } from './source-lock/source-lock.ts';

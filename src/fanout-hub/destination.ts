@@ -124,8 +124,10 @@ function socketOf(destination: Writable): Socket | undefined {
   return isHttp1Response(destination) ? (destination.socket ?? undefined) : undefined;
 }
 
-function isOver(destination: Writable): boolean {
-  return destination.destroyed || destination.writableEnded;
+/** A response of HTTP/2 does not say itself that it is destroyed, its stream does. */
+function isOver(destination: Writable & { readonly stream?: unknown }): boolean {
+  const { destroyed, writableEnded, stream } = destination;
+  return destroyed || writableEnded || (stream as Partial<Writable> | undefined)?.destroyed === true;
 }
 
 function ignore(): void {}

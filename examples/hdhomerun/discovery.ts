@@ -1,0 +1,205 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
+import { networkInterfaces } from 'node:os';
+import { Deadline } from './deadline.ts';
+import { PacketError } from './errors.ts';
+import {
+  type DiscoverReply,
+  type DiscoverRequest,
+  decodeDiscoverReply,
+  decodeDiscoverRequest,
+  encodeDiscoverReply,
+  encodeDiscoverRequest,
+  TUNER_DEVICE,
+} from './messages.ts';
+import { decodeFrame } from './packet.ts';
+
+export const DISCOVERY_PORT = 65001;
+/** How long one send is waited for. */
+const WINDOW_MS = 200;
+const MAX_SENDS = 2;
+
+export interface DiscoverOptions {
+  /** One device by address or host name. @default every device of the local networks, by broadcast */
+  readonly address?: string | undefined;
+  /** Only this device: eight hex digits. @default any tuner */
+  readonly deviceId?: string | undefined;
+  /** @default 65001 */
+  readonly port?: number | undefined;
+  /** The total; a second request goes out after 200 ms without an answer. @default 400 */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a device says of itself, and where the answer came from. */
+export interface DiscoveredDevice extends DiscoverReply {
+  readonly address: string;
+}
+
+/**
+ * Looks for tuners by UDP. Resolves with those that answered, none is an empty list; rejects with `signal.reason` if
+ * aborted and with the system's error if nothing could be sent. Returns as soon as the one device asked for answered.
+ */
+export async function discover(options: DiscoverOptions = {}): Promise<DiscoveredDevice[]> {
+  const { port = DISCOVERY_PORT, timeoutMs = WINDOW_MS * MAX_SENDS, deviceId } = options;
+  options.signal?.throwIfAborted();
+  const targets = options.address === undefined ? broadcastAddresses() : [(await lookup(options.address, 4)).address];
+  using deadline = new Deadline(timeoutMs, () => undefined, options.signal);
+  const socket = await openSocket({ address: '0.0.0.0', port: 0, broadcast: true });
+  try {
+    const inbox = new Inbox(socket, { deviceId: deviceId?.toUpperCase(), from: options.address && targets[0] });
+    const request = encodeDiscoverRequest({ deviceType: TUNER_DEVICE, deviceId });
+    for (let sends = 0; sends < MAX_SENDS && inbox.devices.length === 0 && !deadline.signal.aborted; sends++) {
+      await Promise.all(targets.map((target) => send(socket, request, { port, address: target })));
+      await inbox.wait(WINDOW_MS, deadline.signal);
+    }
+    options.signal?.throwIfAborted();
+    return inbox.devices;
+  } finally {
+    socket.close();
+  }
+}
+
+interface Wanted {
+  readonly deviceId: string | undefined;
+  readonly from: string | undefined;
+}
+
+/** Collects the replies that were asked for: devices answer every request and leave the filtering to the client. */
+class Inbox {
+  readonly #found = new Map<string, DiscoveredDevice>();
+  readonly #wanted: Wanted;
+  #wake: () => void = () => {};
+
+  constructor(socket: Socket, wanted: Wanted) {
+    this.#wanted = wanted;
+    socket.on('message', (datagram, remote) => this.#receive(datagram, remote.address));
+    socket.on('error', () => {}); // an ICMP refusal is a device that is not there
+  }
+
+  get devices(): DiscoveredDevice[] {
+    return [...this.#found.values()];
+  }
+
+  #receive(datagram: Buffer, address: string): void {
+    const reply = ignoringRubbish(() => decodeDiscoverReply(decodeFrame(datagram)));
+    if (!reply || !this.#isWanted(reply, address)) return;
+    this.#found.set(reply.deviceId, { ...reply, address });
+    if (this.#wanted.deviceId !== undefined || this.#wanted.from !== undefined) this.#wake();
+  }
+
+  #isWanted(reply: DiscoverReply, address: string): boolean {
+    const { deviceId, from } = this.#wanted;
+    const types = [reply.deviceType, ...(reply.deviceTypes ?? [])];
+    return (
+      types.includes(TUNER_DEVICE) && [reply.deviceId, undefined].includes(deviceId) && (!from || from === address)
+    );
+  }
+
+  /** Until the only possible answer is here, the window is over or the signal aborts. */
+  async wait(windowMs: number, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    using window = new Deadline(windowMs, () => undefined, signal);
+    window.signal.addEventListener('abort', () => resolve());
+    if (window.signal.aborted) resolve();
+    await promise;
+  }
+}
+
+export interface ResponderOptions {
+  /** Broadcasts only reach a socket bound to `0.0.0.0`. */
+  readonly address: string;
+  readonly port: number;
+  /** The device, as it is reached from `peer`. */
+  readonly describe: (peer: RemoteInfo) => DiscoverReply | Promise<DiscoverReply>;
+}
+
+/**
+ * Answers discovery requests. Like a real device it answers all of them, whatever type or ID they look for, and adds
+ * the list of its types for those who look for another one; rubbish is dropped without an answer.
+ */
+export class DiscoveryResponder implements AsyncDisposable {
+  readonly #socket: Socket;
+  readonly #describe: ResponderOptions['describe'];
+
+  private constructor(socket: Socket, describe: ResponderOptions['describe']) {
+    this.#socket = socket;
+    this.#describe = describe;
+    socket.on('message', (datagram, peer) => void this.#receive(datagram, peer));
+    socket.on('error', () => {}); // a peer that went away before the answer
+  }
+
+  /** Rejects with the system's error (`EADDRINUSE`) if the port is taken. */
+  static async start({ address, port, describe }: ResponderOptions): Promise<DiscoveryResponder> {
+    return new DiscoveryResponder(await openSocket({ address, port }), describe);
+  }
+
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
+  async #receive(datagram: Buffer, peer: RemoteInfo): Promise<void> {
+    const request = ignoringRubbish(() => decodeDiscoverRequest(decodeFrame(datagram)));
+    if (!request) return;
+    const reply = await Promise.resolve(this.#describe(peer)).catch(() => undefined); // no route back to the peer
+    if (!reply) return;
+    const deviceTypes = looksFor(request, reply.deviceType) ? undefined : [reply.deviceType];
+    this.#socket.send(encodeDiscoverReply({ ...reply, deviceTypes }), peer.port, peer.address, () => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#socket, 'close');
+    this.#socket.close();
+    await closed;
+  }
+}
+
+function looksFor({ deviceType, deviceTypes }: DiscoverRequest, ours: number): boolean {
+  return deviceTypes ? deviceTypes.includes(ours) : deviceType === undefined || deviceType === ours;
+}
+
+/** The result, or `undefined` if the bytes were no packet. */
+export function ignoringRubbish<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof PacketError) return undefined;
+    throw error;
+  }
+}
+
+interface Binding {
+  readonly address: string;
+  readonly port: number;
+  readonly broadcast?: boolean;
+}
+
+async function openSocket({ address, port, broadcast = false }: Binding): Promise<Socket> {
+  const socket = createSocket('udp4');
+  const listening = once(socket, 'listening');
+  socket.bind(port, address);
+  await listening;
+  socket.setBroadcast(broadcast);
+  return socket;
+}
+
+function send(socket: Socket, packet: Buffer, to: { port: number; address: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.send(packet, to.port, to.address, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** One per network, since 255.255.255.255 leaves by the default route only. */
+function broadcastAddresses(): string[] {
+  const networks = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const local = networks.filter(({ family, internal }) => family === 'IPv4' && !internal);
+  return local.map(({ address, netmask }) => broadcastOf(address, netmask));
+}
+
+function broadcastOf(address: string, netmask: string): string {
+  const mask = netmask.split('.').map(Number);
+  const octets = address.split('.').map((octet, index) => Number(octet) | (~(mask[index] ?? 255) & 255));
+  return octets.join('.');
+}

@@ -1,0 +1,42 @@
+/** The HDHomeRun protocol: a client for devices, and a device to test against. */
+export { type ControlOptions, getVariable, setVariable } from './control.ts';
+export {
+  type DeviceCallOptions,
+  DeviceClient,
+  type DeviceStream,
+  type OpenStreamOptions,
+  type StreamUrlOptions,
+  streamUrl,
+} from './device-client.ts';
+export { hdhomerunSource, isValidDeviceId, makeDeviceId } from './device-id.ts';
+export {
+  DISCOVERY_PORT,
+  type DiscoveredDevice,
+  type DiscoverOptions,
+  DiscoveryResponder,
+  discover,
+  type ResponderOptions,
+} from './discovery.ts';
+export type { DeviceDescription, LineupChannel, TunerStatus } from './documents.ts';
+export {
+  AllTunersInUseError,
+  ContentProtectedError,
+  ControlError,
+  DEVICE_CODES,
+  DeviceError,
+  DeviceResponseError,
+  DeviceUnreachableError,
+  HdhomerunError,
+  NoVideoDataError,
+  PacketError,
+  ProgramNotFoundError,
+  SystemBusyError,
+  TuneFailedError,
+  TunerInUseError,
+  UnknownChannelError,
+} from './errors.ts';
+export type { DocumentFault, Fault, Misbehaviour, OpeningFault, StreamFault } from './faults.ts';
+export { type FindProgramOptions, findFfmpeg, findFfprobe } from './ffmpeg.ts';
+export { DEFAULT_CHANNELS, type SimulatedChannel } from './simulated-device.ts';
+export { HdhomerunSimulator, type SimulatorOptions } from './simulator.ts';
+export type { TunerHolder, TunerState } from './tuner-bank.ts';

@@ -1,0 +1,141 @@
+import { hostname } from 'node:os';
+import { type LockWarning, SourceLock } from 'holdfast';
+import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
+import { Channels } from './channels.ts';
+import type { Config } from './config.ts';
+import { configuredSources } from './configured.ts';
+import { startDemo } from './demo.ts';
+import { Directory } from './directory.ts';
+import { DirectoryReport } from './directory-report.ts';
+import { createRouter } from './http/router.ts';
+import { HttpServer } from './http/server.ts';
+import { channelPath } from './http/views.ts';
+import type { Logger } from './log.ts';
+import { PublisherMetrics } from './metrics.ts';
+import { Tuner } from './tuner.ts';
+
+/** The whole program: finds channels, keeps each ready to be opened, and serves them. */
+export class Publisher implements AsyncDisposable {
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #metrics = new PublisherMetrics();
+  readonly #channels: Channels;
+  readonly #tuners: readonly Tuner[];
+  readonly #directory: Directory;
+  readonly #simulator: HdhomerunSimulator | undefined;
+  #http: HttpServer | undefined;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Resolves when it serves and every device was asked once.
+   *
+   * @throws StartError if the port can't be had, LockDirectoryError if the locks can't be kept.
+   */
+  static async start(config: Config, log: Logger): Promise<Publisher> {
+    log.info('starting');
+    await checkLockDirectory(config.lockDir, log);
+    const missing = missingFfmpeg();
+    if (missing) log.warn(`${missing}; until then no channel can be watched`);
+    const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
+    const publisher = new Publisher(config, log, simulator);
+    try {
+      await publisher.#serve();
+    } catch (error) {
+      await publisher.close();
+      throw error;
+    }
+    return publisher;
+  }
+
+  private constructor(config: Config, log: Logger, simulator: HdhomerunSimulator | undefined) {
+    this.#config = config;
+    this.#log = log;
+    this.#simulator = simulator;
+    this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg }, log);
+    this.#metrics.observe(this.#channels);
+    this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map((address) => new Tuner(address));
+    const report = new DirectoryReport(this.#channels, this.#metrics, log);
+    this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], report);
+    report.attach(this.#directory);
+  }
+
+  /** Ends every stream, child and lock. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #serve(): Promise<void> {
+    this.#http = await HttpServer.listen(this.#config, this.#router());
+    this.#log.info(`dashboard: ${this.#http.url}`);
+    await this.#directory.start();
+    this.#sayHowToWatch(this.#http.url);
+  }
+
+  #router(): ReturnType<typeof createRouter> {
+    return createRouter({
+      channels: this.#channels,
+      tuners: this.#tuners,
+      registry: this.#metrics.registry,
+      demo: this.#config.demo,
+      lockDir: this.#config.lockDir,
+      baseUrl: () => this.#baseUrl(),
+      unready: () => this.#unready(),
+    });
+  }
+
+  #sayHowToWatch(url: string): void {
+    const [first] = this.#channels;
+    if (!first) {
+      this.#log.warn('no channel is known yet; each is published as soon as it is');
+      return;
+    }
+    const address = new URL(channelPath(first.entry.id), url).href;
+    this.#log.info(`watch: ffplay ${address}`);
+    this.#log.info(`       or in VLC: Media, Open Network Stream, ${address}`);
+  }
+
+  /** Who listens on every address of the host is reached by its name. */
+  #baseUrl(): string {
+    const { advertise, bind } = this.#config;
+    if (advertise !== undefined) return advertise;
+    const url = new URL(this.#http?.url ?? 'http://localhost/');
+    if (bind === '0.0.0.0' || bind === '::') url.hostname = hostname();
+    return url.href;
+  }
+
+  #unready(): readonly string[] {
+    const missing = missingFfmpeg();
+    return [...(missing ? [missing] : []), ...(this.#channels.size === 0 ? ['no channel is known yet'] : [])];
+  }
+
+  async #close(): Promise<void> {
+    this.#directory[Symbol.dispose]();
+    await this.#channels[Symbol.asyncDispose]();
+    await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#simulator?.close()]);
+    this.#metrics[Symbol.dispose]();
+  }
+}
+
+/** A directory that can't be written is said at the start and not to the first viewer. */
+async function checkLockDirectory(dir: string | undefined, log: Logger): Promise<void> {
+  const onWarning = (warning: LockWarning) => {
+    if (warning.code !== 'PER_USER_DIRECTORY') return;
+    log.warn(`locks are in ${warning.path} and exclude only processes of this user; see --lock-dir`);
+  };
+  const tried = await SourceLock.tryAcquire('holdfast-publisher:start', { dir, onWarning });
+  if (tried.acquired) await tried.lock.release();
+}
+
+function missingFfmpeg(): string | undefined {
+  try {
+    findFfmpeg();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

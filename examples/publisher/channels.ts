@@ -1,0 +1,50 @@
+import { Channel, type ChannelSettings } from './channel.ts';
+import type { DirectoryEntry } from './directory.ts';
+import type { Logger } from './log.ts';
+
+/** The channels that can be watched: one for every entry of the directory. */
+export class Channels implements AsyncDisposable {
+  readonly #settings: ChannelSettings;
+  readonly #log: Logger;
+  readonly #byId = new Map<string, Channel>();
+
+  constructor(settings: ChannelSettings, log: Logger) {
+    this.#settings = settings;
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  get(id: string): Channel | undefined {
+    return this.#byId.get(id);
+  }
+
+  [Symbol.iterator](): IterableIterator<Channel> {
+    return this.#byId.values();
+  }
+
+  /** Follows the directory. A channel that is still in it is left as it is, with its viewers. */
+  sync(entries: readonly DirectoryEntry[]): void {
+    const listed = new Set(entries.map(({ id }) => id));
+    for (const [id, channel] of this.#byId) if (!listed.has(id)) this.#remove(id, channel);
+    for (const entry of entries) this.#put(entry);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#byId.values()].map((channel) => channel[Symbol.asyncDispose]()));
+  }
+
+  #put(entry: DirectoryEntry): void {
+    const channel = this.#byId.get(entry.id);
+    if (channel) channel.entry = entry;
+    else this.#byId.set(entry.id, new Channel(entry, this.#settings, this.#log));
+  }
+
+  #remove(id: string, channel: Channel): void {
+    this.#byId.delete(id);
+    this.#log.info({ channel: id }, `channel ${id}: removed, it is no longer in the lineup`);
+    channel[Symbol.asyncDispose]().catch((err) => this.#log.error({ channel: id, err }, `channel ${id}: ${err}`));
+  }
+}

@@ -1,0 +1,50 @@
+import type { Channels } from './channels.ts';
+import type { ChannelProvider, Directory, DirectoryEntry, DirectoryListener } from './directory.ts';
+import { failureOf } from './failure.ts';
+import type { Logger } from './log.ts';
+import type { PublisherMetrics } from './metrics.ts';
+
+/** Carries what the directory learns to the channels, to the log (each piece of news once) and to the metrics. */
+export class DirectoryReport implements DirectoryListener {
+  readonly #channels: Channels;
+  readonly #metrics: PublisherMetrics;
+  readonly #log: Logger;
+  /** The last thing said about each provider. */
+  readonly #said = new Map<ChannelProvider, string>();
+  #directory: Directory | undefined;
+
+  constructor(channels: Channels, metrics: PublisherMetrics, log: Logger) {
+    this.#channels = channels;
+    this.#metrics = metrics;
+    this.#log = log;
+  }
+
+  attach(directory: Directory): void {
+    this.#directory = directory;
+  }
+
+  refreshed(provider: ChannelProvider, entries: readonly DirectoryEntry[]): void {
+    this.#channels.sync(this.#directory?.entries ?? []);
+    const list = entries.map(({ id, name }) => (id === name ? id : `${id} ${name}`)).join(', ');
+    const news = `${provider.name}: ${entries.length} channel${entries.length === 1 ? '' : 's'}: ${list}`;
+    if (this.#isNews(provider, news) && entries.length > 0) this.#log.info({ channels: entries.length }, news);
+  }
+
+  failed(provider: ChannelProvider, error: unknown, retryAfterMs: number): void {
+    this.#metrics.refreshFailed(provider.name);
+    const { detail } = failureOf(error);
+    if (!this.#isNews(provider, detail)) return;
+    const kept = this.#directory?.entriesOf(provider).length ?? 0;
+    const consequence = kept > 0 ? `its ${kept} channels stay listed` : 'it has no channel yet';
+    this.#log.warn(
+      { device: provider.name },
+      `${detail}; ${consequence}; trying again in ${retryAfterMs / 1000} s, and on`,
+    );
+  }
+
+  #isNews(provider: ChannelProvider, news: string): boolean {
+    if (this.#said.get(provider) === news) return false;
+    this.#said.set(provider, news);
+    return true;
+  }
+}

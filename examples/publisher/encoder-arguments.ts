@@ -1,0 +1,56 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** What ffmpeg is told to read. */
+export interface EncoderInput {
+  readonly url: string;
+  /** For the service name in the stream, which players show. */
+  readonly name: string;
+}
+
+/** Two letters or more: `C:` is a drive. */
+const SCHEME = /^[a-z][a-z0-9+.-]+:/i;
+
+/**
+ * Arguments of ffmpeg that turn an input into MPEG-TS on stdout, without encoding anything.
+ *
+ * They are made as an array, and each text from outside is one element behind an option that takes a value, so that
+ * nothing in it can become an option. An address with a password is in the arguments of the process, where `ps` of the
+ * same host shows it: ffmpeg has no other way to get one. It is nowhere else.
+ */
+export function encoderArguments(input: EncoderInput): string[] {
+  return ['-nostdin', '-hide_banner', '-loglevel', 'warning', ...inputArguments(input.url), ...outputArguments(input)];
+}
+
+/** A file is played at its own speed and again from its begin, so that it is a live channel like the others. */
+function inputArguments(url: string): string[] {
+  const path = filePath(url);
+  if (path !== undefined) return ['-re', '-stream_loop', '-1', '-i', `file:${path}`];
+  return [...quickStart(), ...transportArguments(url), '-i', url];
+}
+
+/**
+ * What a stream holds is looked for in its begin. The limits are where both a picture and its sound are found in
+ * broadcasts (a key frame comes every half to two seconds) and no longer: it is the better part of the start.
+ */
+function quickStart(): string[] {
+  return ['-fflags', '+nobuffer+genpts', '-probesize', '2M', '-analyzeduration', '2M'];
+}
+
+/** Over UDP, what a camera sends is lost too often. */
+function transportArguments(url: string): string[] {
+  return /^rtsps?:/i.test(url) ? ['-rtsp_transport', 'tcp'] : [];
+}
+
+/** PAT and PMT come ten times a second: a viewer that joins needs one to begin. Nothing is held back for muxing. */
+function outputArguments({ name }: EncoderInput): string[] {
+  const streams = ['-map', '0:v?', '-map', '0:a?', '-c', 'copy'];
+  const service = ['-metadata', `service_name=${name}`, '-metadata', 'service_provider=holdfast'];
+  const mux = ['-f', 'mpegts', '-mpegts_flags', '+resend_headers', '-pat_period', '0.1', '-sdt_period', '0.5'];
+  return [...streams, ...service, ...mux, '-muxdelay', '0', '-muxpreload', '0', '-flush_packets', '1', 'pipe:1'];
+}
+
+function filePath(url: string): string | undefined {
+  if (/^file:/i.test(url)) return URL.canParse(url) ? fileURLToPath(url) : url.slice('file:'.length);
+  return SCHEME.test(url) ? undefined : resolve(url);
+}

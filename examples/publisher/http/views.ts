@@ -1,0 +1,76 @@
+import { type LockHolder, redactCredentials } from 'holdfast';
+import type { Channel } from '../channel.ts';
+import { type DirectoryEntry, isStale } from '../directory.ts';
+
+/** The JSON of the API. No credential is in it. */
+
+export interface ChannelView {
+  readonly id: string;
+  readonly name: string;
+  readonly number: string | null;
+  readonly url: string;
+  readonly state: string;
+  readonly viewers: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly liveSince: string | null;
+  readonly source: string;
+  readonly available: boolean;
+  readonly holder: LockHolder | null;
+  readonly lastError: { readonly at: string; readonly title: string; readonly detail: string } | null;
+}
+
+/** @param locks all that are held on this host, by this process or by another. */
+export function channelView(channel: Channel, locks: readonly LockHolder[]): ChannelView {
+  const { entry, hub, liveSince, lastError } = channel;
+  const { state, subscribers, bytesIn, bytesOut } = hub.stats();
+  return {
+    id: entry.id,
+    name: entry.name,
+    number: entry.number,
+    url: channelPath(entry.id),
+    state,
+    viewers: subscribers,
+    bytesIn,
+    bytesOut,
+    liveSince: liveSince?.toISOString() ?? null,
+    source: redactCredentials(entry.url),
+    available: isAvailable(channel),
+    holder: locks.find((lock) => channel.isSourceOf(lock)) ?? null,
+    lastError: lastError ? { at: lastError.at.toISOString(), title: lastError.title, detail: lastError.detail } : null,
+  };
+}
+
+/** A tuner or holder that is busy now may be free for the next viewer; a source that can't be read is not offered. */
+export function isAvailable({ entry, lastError }: Channel): boolean {
+  return !isStale(entry) && lastError?.status !== 502 && lastError?.status !== 504;
+}
+
+export interface PublicStream {
+  readonly id: string;
+  readonly name: string;
+  readonly number: string | null;
+  readonly url: string;
+  readonly available: boolean;
+  readonly stale: boolean;
+  readonly updatedAt: string;
+  readonly expiresAt: string;
+}
+
+export function publicStream(channel: Channel, baseUrl: string): PublicStream {
+  const { id, name, number, updatedAt, expiresAt }: DirectoryEntry = channel.entry;
+  return {
+    id,
+    name,
+    number,
+    url: new URL(channelPath(id), baseUrl).href,
+    available: isAvailable(channel),
+    stale: isStale(channel.entry),
+    updatedAt: updatedAt.toISOString(),
+    expiresAt: expiresAt.toISOString(),
+  };
+}
+
+export function channelPath(id: string): string {
+  return `/channels/${id}.ts`;
+}

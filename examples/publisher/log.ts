@@ -1,0 +1,57 @@
+import { redactCredentials } from 'holdfast';
+import { type Logger, pino } from 'pino';
+
+export type { Logger } from 'pino';
+
+export type LogFormat = 'pretty' | 'json';
+
+/** Writes to stdout: lines for people, or one JSON object per record. No credential passes, in either. */
+export function createLog(format: LogFormat): Logger {
+  const write = (line: string) => process.stdout.write(line);
+  return pino(
+    {
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: plainError },
+      formatters: { level: (level) => ({ level }) },
+      hooks: {
+        logMethod(args, method) {
+          method.apply(this, args.map(redacted) as typeof args);
+        },
+      },
+    },
+    { write: format === 'json' ? write : (line) => write(forPeople(JSON.parse(line))) },
+  );
+}
+
+/** Redacts every text in a value. It is done before the record is made: in finished JSON it could break the quoting. */
+export function redacted(value: unknown): unknown {
+  if (typeof value === 'string') return redactCredentials(value);
+  if (value instanceof Error) return plainError(value);
+  if (Array.isArray(value)) return value.map(redacted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, redacted(entry)]));
+}
+
+function plainError(error: Error & { readonly code?: unknown }): object {
+  const { name, message, code } = error;
+  return { name, message: redactCredentials(message), ...(code !== undefined && { code }) };
+}
+
+type LogRecord = { readonly time: string; readonly level: string; readonly msg?: string } & Record<string, unknown>;
+
+function forPeople({ time, level, msg = '', ...rest }: LogRecord): string {
+  const clock = new Date(time).toLocaleTimeString('en-GB');
+  const sign = level === 'info' ? '' : `${level.toUpperCase()} `;
+  return `${clock} ${sign}${msg}${detailsOf(rest)}\n`;
+}
+
+/** What the sentence does not say; errors and holders are said in it already. */
+function detailsOf({ err, holder, ...details }: Record<string, unknown>): string {
+  const words = Object.entries(details).map(([name, value]) => `${name}=${wordOf(value)}`);
+  return words.length > 0 ? `  (${words.join(' ')})` : '';
+}
+
+function wordOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

@@ -1,0 +1,69 @@
+import { lookup } from 'node:dns/promises';
+import { DeviceClient, hdhomerunSource } from '../hdhomerun/index.ts';
+
+/** Long enough for a device on the same network; a device that hangs costs a viewer no more than this. */
+const ASK_TIMEOUT_MS = 1_000;
+
+/** A source as it is known to the host's locks. */
+export interface SourceIdentity {
+  /** Every name of it; whoever holds one of them reads this source. */
+  readonly names: readonly string[];
+  /** The HDHomeRun that streams it. */
+  readonly device?: DeviceClient | undefined;
+}
+
+/**
+ * All names of a source: its URL, and, if an HDHomeRun streams it, the device's ID with the channel, and the stream's
+ * address by number. So `/auto/v5.1`, `/tuner0/v5.1`, a host name and an IP address are one source, for a publisher that
+ * was given the device and for one that was given only the URL.
+ */
+export async function identify(
+  url: string,
+  known: DeviceClient | undefined,
+  signal: AbortSignal,
+): Promise<SourceIdentity> {
+  const stream = tunerStream(url);
+  if (!stream) return { names: [url], device: known };
+  const [addresses, device] = await Promise.all([addressesOf(stream.url), known ?? deviceAt(stream.url, signal)]);
+  const byAddress = addresses.map((address) => addressName(stream, address));
+  const byDevice = device ? [hdhomerunSource(device.deviceId, stream.channel)] : [];
+  return { names: [url, ...byDevice, ...byAddress], device };
+}
+
+interface TunerStream {
+  readonly url: URL;
+  /** `5.1`, or `ch473000000-3`. */
+  readonly channel: string;
+}
+
+/** What a URL means if it has the form of an HDHomeRun's stream. */
+function tunerStream(text: string): TunerStream | undefined {
+  const url = /^http:/i.test(text) ? URL.parse(text) : null;
+  const [, channel] = /^\/(?:auto|tuner\d+)\/v?([^/]+)$/.exec(url?.pathname ?? '') ?? [];
+  return url && channel ? { url, channel } : undefined;
+}
+
+function addressName({ url, channel }: TunerStream, address: string): string {
+  const host = address.includes(':') ? `[${address}]` : address;
+  return `http://${host}:${url.port || 80}/auto/v${channel}`;
+}
+
+/** All of them, as another publisher may have been given any; none if the name can't be resolved. */
+async function addressesOf({ hostname }: URL): Promise<string[]> {
+  try {
+    const found = await lookup(hostname.replace(/^\[|\]$/g, ''), { all: true });
+    return found.map(({ address }) => address);
+  } catch {
+    return [];
+  }
+}
+
+/** The device behind a stream: it describes itself on port 80, others of its kind on the port that they stream from. */
+async function deviceAt(url: URL, signal: AbortSignal): Promise<DeviceClient | undefined> {
+  const places = [url.origin, `http://${url.hostname}`];
+  try {
+    return await Promise.any(places.map((place) => DeviceClient.at(place, { signal, timeoutMs: ASK_TIMEOUT_MS })));
+  } catch {
+    return undefined;
+  }
+}

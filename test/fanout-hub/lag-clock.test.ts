@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { LagClock } from '../../src/fanout-hub/lag-clock.ts';
+
+describe('LagClock', () => {
+  test('one that takes nothing ages from the first byte on', () => {
+    const clock = new LagClock();
+    clock.give(100, 0, 1000);
+    clock.give(100, 100, 2000);
+    expect(clock.age(200, 3000)).toBe(2000);
+  });
+
+  test('one that has taken everything has no age', () => {
+    const clock = new LagClock();
+    clock.give(100, 0, 1000);
+    expect(clock.age(0, 9000)).toBe(0);
+  });
+
+  test('after it had caught up, age counts from the next byte', () => {
+    const clock = new LagClock();
+    clock.give(100, 0, 1000);
+    clock.give(100, 0, 5000);
+    expect(clock.age(100, 6000)).toBe(1000);
+  });
+
+  test('one that keeps moving never looks older than its oldest byte is', () => {
+    const clock = new LagClock();
+    for (let second = 0; second < 60; second++) {
+      const lag = Math.min(clock.given, 300);
+      clock.give(100, lag, second * 1000);
+      expect(clock.age(lag + 100, second * 1000)).toBeLessThanOrEqual(4000);
+    }
+  });
+});
