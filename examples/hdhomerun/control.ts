@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { Deadline } from './deadline.ts';
-import { ControlError, DeviceUnreachableError, PacketError } from './errors.ts';
+import { ControlError, DeviceUnreachableError, HdhomerunError, PacketError } from './errors.ts';
 import type { GetsetReply, GetsetRequest } from './messages.ts';
 import { decodeGetsetReply, decodeGetsetRequest, encodeGetsetReply, encodeGetsetRequest } from './messages.ts';
 import { type Frame, takeFrame } from './packet.ts';
@@ -114,11 +114,15 @@ async function exchange(address: string, request: GetsetRequest, options: Contro
     if ('error' in reply) throw new ControlError(request.name, reply.error);
     return reply.value;
   } catch (error) {
-    if (error instanceof Error && 'syscall' in error) throw new DeviceUnreachableError(where, error.message, error);
-    throw error;
+    throw isSystemError(error) ? new DeviceUnreachableError(where, error.message || error.code, error) : error;
   } finally {
     socket.destroy();
   }
+}
+
+/** From the system, as opposed to what this code throws. A name with two addresses fails with an empty message. */
+function isSystemError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && !(error instanceof HdhomerunError);
 }
 
 function roundTrip(socket: Socket, request: Buffer, signal: AbortSignal): Promise<Frame> {

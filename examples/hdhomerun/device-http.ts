@@ -113,7 +113,11 @@ function unreachableUnlessTyped(url: URL, error: unknown): unknown {
   if (!(error instanceof Error) || !('code' in error)) return error;
   if (error instanceof DeviceResponseError || error instanceof DeviceUnreachableError) return error;
   if (String(error.code).startsWith('HPE_')) return new DeviceResponseError(show(url), 'it is no HTTP', error);
-  return new DeviceUnreachableError(url.host, CONNECT_HINTS[String(error.code)] ?? error.message, error);
+  return new DeviceUnreachableError(
+    url.host,
+    CONNECT_HINTS[String(error.code)] ?? `${error.message || error.code}`,
+    error,
+  );
 }
 
 const CONNECT_HINTS: Record<string, string> = {

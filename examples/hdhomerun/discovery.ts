@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { networkInterfaces } from 'node:os';
 import { Deadline } from './deadline.ts';
-import { PacketError } from './errors.ts';
+import { DeviceUnreachableError, PacketError } from './errors.ts';
 import {
   type DiscoverReply,
   type DiscoverRequest,
@@ -39,19 +39,23 @@ export interface DiscoveredDevice extends DiscoverReply {
 
 /**
  * Looks for tuners by UDP. Resolves with those that answered, none is an empty list; rejects with `signal.reason` if
- * aborted and with the system's error if nothing could be sent. Returns as soon as the one device asked for answered.
+ * aborted and with `DeviceUnreachableError` if nothing could be sent. Returns as soon as the one device asked for answered.
  */
 export async function discover(options: DiscoverOptions = {}): Promise<DiscoveredDevice[]> {
   const { port = DISCOVERY_PORT, timeoutMs = WINDOW_MS * MAX_SENDS, deviceId } = options;
   options.signal?.throwIfAborted();
-  const targets = options.address === undefined ? broadcastAddresses() : [(await lookup(options.address, 4)).address];
+  const targets = options.address === undefined ? broadcastAddresses() : [await resolve(options.address)];
   using deadline = new Deadline(timeoutMs, () => undefined, options.signal);
   const socket = await openSocket({ address: '0.0.0.0', port: 0, broadcast: true });
   try {
     const inbox = new Inbox(socket, { deviceId: deviceId?.toUpperCase(), from: options.address && targets[0] });
     const request = encodeDiscoverRequest({ deviceType: TUNER_DEVICE, deviceId });
     for (let sends = 0; sends < MAX_SENDS && inbox.devices.length === 0 && !deadline.signal.aborted; sends++) {
-      await Promise.all(targets.map((target) => send(socket, request, { port, address: target })));
+      await sendToAny(
+        socket,
+        request,
+        targets.map((address) => ({ port, address })),
+      );
       await inbox.wait(WINDOW_MS, deadline.signal);
     }
     options.signal?.throwIfAborted();
@@ -185,7 +189,32 @@ async function openSocket({ address, port, broadcast = false }: Binding): Promis
   return socket;
 }
 
-function send(socket: Socket, packet: Buffer, to: { port: number; address: string }): Promise<void> {
+async function resolve(address: string): Promise<string> {
+  try {
+    return (await lookup(address, 4)).address;
+  } catch (error) {
+    throw new DeviceUnreachableError(address, 'its name is unknown', error);
+  }
+}
+
+/** One network that is down must not hide the devices of the others. */
+async function sendToAny(socket: Socket, packet: Buffer, targets: readonly Target[]): Promise<void> {
+  const sends = await Promise.allSettled(targets.map((target) => send(socket, packet, target)));
+  const [first] = sends;
+  if (first?.status !== 'rejected' || sends.some(({ status }) => status === 'fulfilled')) return;
+  throw new DeviceUnreachableError(
+    targets.map(({ address }) => address).join(', '),
+    String(first.reason),
+    first.reason,
+  );
+}
+
+interface Target {
+  readonly port: number;
+  readonly address: string;
+}
+
+function send(socket: Socket, packet: Buffer, to: Target): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.send(packet, to.port, to.address, (error) => (error ? reject(error) : resolve()));
   });

@@ -51,6 +51,8 @@ export class HdhomerunSimulator implements AsyncDisposable {
   readonly #desk: StreamDesk;
   readonly #bind: string;
   readonly #servers: Server[] = [];
+  /** Of `#servers`; kept, since a closed server no longer knows its port. */
+  readonly #ports: number[] = [];
   readonly #closing: AsyncDisposable[] = [];
   #discoveryPort: number | undefined;
   #closed: Promise<void> | undefined;
@@ -97,6 +99,7 @@ export class HdhomerunSimulator implements AsyncDisposable {
     server.listen(port, this.#bind);
     await listening;
     this.#servers.push(server);
+    this.#ports.push((server.address() as AddressInfo).port);
   }
 
   /** TCP first: with port 0 it chooses, and UDP takes the same number. */
@@ -118,7 +121,7 @@ export class HdhomerunSimulator implements AsyncDisposable {
   }
 
   #origins(localAddress: string): Origins {
-    const [http, stream = http] = this.#servers.map((server) => (server.address() as AddressInfo).port);
+    const [http, stream = http] = this.#ports;
     const host = localAddress.replace(/^::ffff:/, '');
     return { http: `http://${host}:${http}`, stream: `http://${host}:${stream}` };
   }

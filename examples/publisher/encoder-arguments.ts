@@ -30,11 +30,12 @@ function inputArguments(url: string): string[] {
 }
 
 /**
- * What a stream holds is looked for in its begin. The limits are where both a picture and its sound are found in
- * broadcasts (a key frame comes every half to two seconds) and no longer: it is the better part of the start.
+ * What a stream holds is looked for in its begin, which is the better part of the start. The limits leave time for a key
+ * frame, which broadcasts send every half to two seconds; it ends as soon as picture and sound are known. The frame rate
+ * is not waited for: it takes a second, and a copy does not need it.
  */
 function quickStart(): string[] {
-  return ['-fflags', '+nobuffer+genpts', '-probesize', '2M', '-analyzeduration', '2M'];
+  return ['-fflags', '+nobuffer+genpts', '-probesize', '2M', '-analyzeduration', '2M', '-fpsprobesize', '0'];
 }
 
 /** Over UDP, what a camera sends is lost too often. */

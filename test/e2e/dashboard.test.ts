@@ -51,15 +51,16 @@ interface Channel {
   readonly viewers: number;
 }
 
-const read = async (path: string) => (await fetch(new URL(path, url))).json();
-const channels = async (): Promise<Channel[]> => (await read('/api/channels')).channels;
+async function read<T>(path: string): Promise<T> {
+  const response = await fetch(new URL(path, url));
+  return (await response.json()) as T;
+}
+const channels = async (): Promise<Channel[]> => (await read<{ channels: Channel[] }>('/api/channels')).channels;
 const channel = async (name: string) => (await channels()).find((it) => it.name === name);
 
 async function tunersInUse(): Promise<number> {
-  const { devices } = await read('/api/tuners');
-  return devices
-    .flatMap(({ tuners }: { tuners: { inUse: boolean }[] }) => tuners)
-    .filter((it: { inUse: boolean }) => it.inUse).length;
+  const { devices } = await read<{ devices: { tuners: { inUse: boolean }[] }[] }>('/api/tuners');
+  return devices.flatMap(({ tuners }) => tuners).filter(({ inUse }) => inUse).length;
 }
 
 const cardOf = (page: Page, name: string): Locator =>

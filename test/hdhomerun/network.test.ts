@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   ControlError,
@@ -80,6 +80,10 @@ describe('discovery', () => {
     expect(await discover({ address: '127.0.0.1', port: liar.address().port, timeoutMs: 60 })).toEqual([]);
   });
 
+  test('a name that does not exist is unreachable', async () => {
+    await expect(discover({ address: 'no-such-host.invalid' })).rejects.toThrow(DeviceUnreachableError);
+  });
+
   test('an abort rejects with its reason', async () => {
     const reason = new Error('no longer wanted');
     const waiting = discover({ address: '127.0.0.1', port: await freePort(), signal: AbortSignal.abort(reason) });
@@ -149,8 +153,11 @@ describe('control', () => {
   test('a device that refuses the connection or stays silent is unreachable, and an abort rejects with its reason', async () => {
     const refused = getVariable('127.0.0.1', '/sys/model', { port: await freePort() });
     await expect(refused).rejects.toThrow(DeviceUnreachableError);
-    const simulator = await startSimulator();
-    const silent = getVariable('127.0.0.1', '/sys/model', { port: Number(new URL(simulator.url).port), timeoutMs: 50 });
+    const server = createServer().listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const silent = getVariable('127.0.0.1', '/sys/model', { port, timeoutMs: 50 });
     await expect(silent).rejects.toThrow('no answer to /sys/model within 50 ms');
     const reason = new Error('no longer wanted');
     const aborted = getVariable('127.0.0.1', '/sys/model', { signal: AbortSignal.abort(reason) });

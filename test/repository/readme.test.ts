@@ -30,7 +30,10 @@ test('every program of the README compiles', () => {
   const config = `${directory}/.readme-tsconfig.json`;
   try {
     for (const [path, code] of files) writeFileSync(path, code);
-    writeFileSync(config, JSON.stringify({ extends: '../../tsconfig.json', include: ['.readme-*.ts', '../../src/**/*.d.ts'] }));
+    writeFileSync(
+      config,
+      JSON.stringify({ extends: '../../tsconfig.json', include: ['.readme-*.ts', '../../src/**/*.d.ts'] }),
+    );
     const { stdout, status } = spawnSync('tsc', ['--noEmit', '-p', config], { encoding: 'utf8' });
     expect(stdout).toBe('');
     expect(status).toBe(0);

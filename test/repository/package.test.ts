@@ -1,0 +1,52 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const repository = new URL('../../', import.meta.url).pathname;
+const project = mkdtempSync(join(tmpdir(), 'holdfast-user-'));
+const run = (command: string, ...args: string[]) => execFileSync(command, args, { cwd: project, encoding: 'utf8' });
+
+beforeAll(() => {
+  const packed = execFileSync('npm', ['pack', '--silent', '--pack-destination', project], {
+    cwd: repository,
+    encoding: 'utf8',
+  });
+  writeFileSync(join(project, 'package.json'), '{"type":"module","private":true}');
+  run('npm', 'install', '--silent', '--no-audit', '--no-fund', `./${packed.trim().split('\n').at(-1)}`);
+}, 120_000);
+
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+test('installing the package pulls nothing that only the examples need', () => {
+  const installed = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'));
+  expect(installed.sort()).toEqual(
+    ['fs-native-extensions', 'holdfast', 'require-addon', 'which-runtime', ...bare(installed)].sort(),
+  );
+});
+
+/** What fs-native-extensions brings to find its binary. */
+function bare(installed: readonly string[]): string[] {
+  return installed.filter((name) => name.startsWith('bare-'));
+}
+
+test('it can be imported and required, and locks and spawns as installed', () => {
+  const program = `
+    const { SourceLock, ManagedChild } = await import('holdfast');
+    const { SourceLock: required } = (await import('node:module')).createRequire(import.meta.url)('holdfast');
+    const lock = await SourceLock.acquire('hdhomerun:1234ABC2/v5.1', { dir: 'locks' });
+    const child = await ManagedChild.spawn('sleep', ['60'], { holds: lock });
+    console.log(required === SourceLock, (await child.terminate()).reason);
+    await lock.release();
+  `;
+  expect(run(process.execPath, '--input-type=module', '-e', program)).toBe('true terminated\n');
+});
+
+test('its program runs as installed, with all that it needs bundled', () => {
+  const program = join(project, 'node_modules/.bin/holdfast-publisher');
+  expect(run(process.execPath, program, '--help')).toContain('--device');
+  const { status, stderr, stdout } = spawnSync(process.execPath, [program, '--prot', '1'], { encoding: 'utf8' });
+  expect(status).toBe(2);
+  expect(stdout + stderr).toContain('--prot');
+});
