@@ -169,6 +169,21 @@ describe('the files', () => {
     expect(first.fence).toBeLessThan(second.fence);
     expect(second.fence).toBe(future + 1n);
     await second.release();
+    await using third = await SourceLock.acquire(tuner, { dir });
+    expect(third.fence).toBe(future + 2n);
+  });
+
+  test('left by a holder that had let go are no death, left by one that had not are', async () => {
+    const lock = await SourceLock.acquire(tuner, { dir });
+    const meta = JSON.parse(readFileSync(`${lock.path}.meta`, 'utf8'));
+    await lock.release();
+    writeFileSync(`${lock.path}.meta`, JSON.stringify({ ...meta, released: meta.started }));
+    const second = await SourceLock.acquire(tuner, { dir, onWarning: () => expect.unreachable() });
+    await second.release();
+    expect(second.reclaimedFrom).toBeUndefined();
+    writeFileSync(`${lock.path}.meta`, JSON.stringify(meta));
+    await using third = await SourceLock.acquire(tuner, { dir, onWarning: () => {} });
+    expect(third.reclaimedFrom).toMatchObject({ pid: process.pid, startedAt: meta.started });
   });
 
   test('are never followed: a link in place of the lock file is refused', async () => {
