@@ -12,7 +12,7 @@ export type OpeningFault =
   | 'hang' // no answer at all
   | 'slow-start'; // the stream starts after `afterMs`
 
-/** What happens to a stream that runs, `afterMs` after it was opened or the fault was ordered, whichever is later. */
+/** What happens to a stream that runs, `afterMs` after its first byte or after the order, whichever is later. */
 export type StreamFault =
   | 'stall' // open, but no byte more
   | 'cut' // the connection is torn

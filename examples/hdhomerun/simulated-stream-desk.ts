@@ -68,7 +68,7 @@ export class StreamDesk {
     const holder = { address: peerOf(client.request), since: new Date(), channel: channel.number };
     const use = this.#device.tuners.take(holder, tuner);
     if (!use) return [503, tuner === undefined ? 805 : 804];
-    const stream = new SimulatedStream(client.request, client.response, use);
+    const stream = new SimulatedStream(client.response, use);
     if (drawn?.fault === 'no-video') stream.refuseLater(drawn.afterMs);
     else this.#keep(stream, stream.run(this.#programOf(channel, query.duration), drawn?.afterMs ?? 0));
     return undefined;

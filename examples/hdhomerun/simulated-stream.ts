@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,15 +46,15 @@ export class SimulatedStream {
   readonly #gone = new AbortController();
   readonly #wire = new Wire();
   #child: ManagedChild | undefined;
+  #isLive = false;
+  #drawn: DrawnFault<StreamFault> | undefined;
   #pendingFault: NodeJS.Timeout | undefined;
 
-  constructor(request: IncomingMessage, response: ServerResponse, use: TunerUse) {
+  constructor(response: ServerResponse, use: TunerUse) {
     this.channel = use.holder.channel ?? '';
     this.#response = response;
     this.#use = use;
-    const leave = () => this.#leave();
-    request.socket.once('end', leave); // a client that closed while its window is full: `close` waits for the flush
-    response.once('close', leave);
+    response.once('close', () => this.#leave());
   }
 
   /** The ffmpeg of this stream, once it runs. */
@@ -106,6 +106,8 @@ export class SimulatedStream {
       'transferMode.dlna.org': 'Streaming',
       'X-HDHomeRun-Resource': this.#use.resource,
     });
+    this.#isLive = true;
+    this.#arm();
     await pipeline(stdout as NodeJS.ReadableStream, this.#wire, this.#response, { signal: this.#gone.signal });
   }
 
@@ -114,9 +116,18 @@ export class SimulatedStream {
     this.#pendingFault = setTimeout(() => refuse(this.#response, 503, 807), afterMs);
   }
 
-  inject({ fault, afterMs }: DrawnFault<StreamFault>): void {
+  /** Lets the fault strike, at the earliest when the first byte is on its way. */
+  inject(drawn: DrawnFault<StreamFault>): void {
+    this.#drawn = drawn;
+    if (this.#isLive) this.#arm();
+  }
+
+  #arm(): void {
+    if (!this.#drawn) return;
+    const { fault, afterMs } = this.#drawn;
     clearTimeout(this.#pendingFault);
-    this.#pendingFault = setTimeout(() => this.#strike(fault), afterMs);
+    if (afterMs === 0) this.#strike(fault);
+    else this.#pendingFault = setTimeout(() => this.#strike(fault), afterMs);
   }
 
   #strike(fault: StreamFault): void {
@@ -126,6 +137,7 @@ export class SimulatedStream {
   }
 
   heal(): void {
+    this.#drawn = undefined;
     clearTimeout(this.#pendingFault);
     this.#wire.fault = undefined;
   }

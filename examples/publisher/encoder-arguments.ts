@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isTunerStream } from './source-identity.ts';
 
 /** What ffmpeg is told to read. */
 export interface EncoderInput {
@@ -26,16 +27,18 @@ export function encoderArguments(input: EncoderInput): string[] {
 function inputArguments(url: string): string[] {
   const path = filePath(url);
   if (path !== undefined) return ['-re', '-stream_loop', '-1', '-i', `file:${path}`];
-  return [...quickStart(), ...transportArguments(url), '-i', url];
+  return [...quickStart(url), ...transportArguments(url), '-i', url];
 }
 
 /**
- * What a stream holds is looked for in its begin, which is the better part of the start. The limits leave time for a key
- * frame, which broadcasts send every half to two seconds; it ends as soon as picture and sound are known. The frame rate
- * is not waited for: it takes a second, and a copy does not need it.
+ * What a stream holds is looked for in its begin, which is the better part of the start. Of a tuner it is known that all
+ * programs are announced at once, so that this ends with the first picture and sound; anything else is read for a second.
+ * The frame rate is not waited for: a copy does not need it.
  */
-function quickStart(): string[] {
-  return ['-fflags', '+nobuffer+genpts', '-probesize', '2M', '-analyzeduration', '2M', '-fpsprobesize', '0'];
+function quickStart(url: string): string[] {
+  const tuner = ['-f', 'mpegts', '-scan_all_pmts', '0', '-analyzeduration', '2000000'];
+  const known = isTunerStream(url) ? tuner : ['-analyzeduration', '1000000'];
+  return ['-fflags', '+nobuffer+genpts', '-probesize', '2000000', '-fpsprobesize', '0', ...known];
 }
 
 /** Over UDP, what a camera sends is lost too often. */

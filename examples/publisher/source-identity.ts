@@ -30,6 +30,11 @@ export async function identify(
   return { names: [url, ...byDevice, ...byAddress], device };
 }
 
+/** Whether a URL has the form of a channel of an HDHomeRun. */
+export function isTunerStream(url: string): boolean {
+  return tunerStream(url) !== undefined;
+}
+
 interface TunerStream {
   readonly url: URL;
   /** `5.1`, or `ch473000000-3`. */

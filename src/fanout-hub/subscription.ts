@@ -156,9 +156,10 @@ export class HubSubscription implements Subscription {
     else this.#flush(reason, error);
   }
 
-  /** The lag bound in time goes on: a reader that is blocked must not keep its bytes for ever. */
+  /** The bound in time goes on: a destination that is blocked must not keep its bytes for ever. */
   #flush(reason: Reason, error: unknown): void {
-    this.#lagTimer ??= this.#checkLagAfter(this.#limits.maxLagMs);
+    this.#lagTimer?.[Symbol.dispose]();
+    this.#lagTimer = this.#checkLagAfter(this.#limits.maxLagMs);
     this.#sink.finish(() => this.#settle(reason, error));
   }
 
@@ -179,8 +180,9 @@ export class HubSubscription implements Subscription {
       const { maxLagMs } = this.#limits;
       const { lagBytes } = this;
       const ageMs = this.#lagClock.age(lagBytes, now());
-      if (lagBytes > 0 && ageMs >= maxLagMs) this.drop(`the oldest for ${Math.round(ageMs)} ms`);
-      else if (lagBytes > 0) this.#lagTimer = this.#checkLagAfter(maxLagMs - ageMs);
+      if (lagBytes > 0 && ageMs < maxLagMs) this.#lagTimer = this.#checkLagAfter(maxLagMs - ageMs);
+      else if (lagBytes > 0) this.drop(`the oldest for ${Math.round(ageMs)} ms`);
+      else if (this.#phase === 'ending') this.drop(`and it has not finished within ${maxLagMs} ms`);
     });
   }
 }

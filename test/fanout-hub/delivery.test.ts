@@ -1,26 +1,28 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SubscriberLaggedError } from '../../src/errors.ts';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
 import type { SubscriptionEnd } from '../../src/fanout-hub/subscription.ts';
 import { eventually } from '../support/eventually.ts';
-import { blockedClient, Clogged, numbered, RawClient, ScriptedSource, Sponge, serve, sha256 } from './support.ts';
+import {
+  blockedClient,
+  Clogged,
+  numbered,
+  RawClient,
+  ScriptedSource,
+  Sponge,
+  seeded,
+  serve,
+  sha256,
+} from './support.ts';
 
 afterEach(() => {
   vi.useRealTimers();
 });
 
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
-
-/** A generator of the same numbers for the same seed, which a failing test prints. */
-function seeded(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 describe('identity', () => {
   test('everyone who joins and leaves at random gets one gapless range of the source', async () => {
@@ -140,7 +142,7 @@ describe('lag', () => {
       source.write(chunk);
       length += chunk.length;
       expect(length).toBeLessThan(64 * 1024 * 1024);
-      await eventually(() => expect(healthy.every(({ body }) => body.length >= length - 65_536)).toBe(true));
+      await eventually(() => expect(healthy.every((client) => client.length >= length)).toBe(true));
     }
     expect(ends.map(({ reason }) => reason)).toEqual(['lagged', 'lagged', 'lagged']);
     for (const { error } of ends) {
@@ -202,6 +204,44 @@ describe('lag', () => {
     expect(await ended).toMatchObject({ reason: 'lagged', deliveredBytes: 0 });
     expect(clogged.destroyed).toBe(true);
   });
+});
+
+test('a destination that never finishes does not keep its subscription for ever', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  const source = new ScriptedSource();
+  const hub = new FanoutHub({ source: source.open, sliceMs: 0, maxLagMs: 1000 });
+  const endless = Object.assign(new Sponge(), { _final: () => {} });
+  const { live, ended } = hub.pipe(endless);
+  source.write('x');
+  await live;
+  source.stream.end();
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(await ended).toMatchObject({ reason: 'lagged', deliveredBytes: 1 });
+  expect(endless.destroyed).toBe(true);
+});
+
+test('a plain socket gets the bytes; one that does not read is reset', async () => {
+  const source = new ScriptedSource();
+  await using hub = new FanoutHub({ source: source.open, maxLagBytes: 65_536 });
+  const server = createServer((socket) => void hub.pipe(socket)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const [healthy, blocked] = [new RawClient(port, ''), new RawClient(port, '')];
+  blocked.socket.pause();
+  await eventually(() => expect(hub.subscribers).toBe(2));
+  let length = 0;
+  while (hub.stats().lagged === 0) {
+    source.write(numbered(length, 65_536));
+    length += 65_536;
+    await eventually(() => expect(healthy.length).toBe(length));
+  }
+  blocked.socket.resume();
+  await blocked.closed;
+  expect(blocked.outcome).toBe('ECONNRESET');
+  source.stream.end();
+  await healthy.closed;
+  expect([healthy.outcome, sha256(healthy.bytes)]).toEqual(['end', sha256(numbered(0, length))]);
+  await new Promise((resolve) => server.close(resolve));
 });
 
 /** What the kernel holds for the connections of these clients, on both sides. */

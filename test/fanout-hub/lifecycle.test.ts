@@ -488,6 +488,20 @@ describe('restart', () => {
     expect(await ended).toMatchObject({ reason: 'source-failed', error: failure });
   });
 
+  test('it does not wait until reopen allows it', async () => {
+    const source = new ScriptedSource();
+    await using hub = new FanoutHub({ source: source.open, reopen: () => ({ allowed: false, retryAfterMs: 60_000 }) });
+    const { live } = hub.pipe(new Sponge());
+    source.write('x');
+    await live;
+    source.stream.end();
+    await eventually(() => expect(hub.state).toBe('opening'));
+    const restarted = hub.restart();
+    expect(source.openings).toBe(2);
+    source.write('y');
+    await restarted;
+  });
+
   test('it resolves at once for an idle hub and rejects for a closed one', async () => {
     const hub = new FanoutHub({ source: () => readableOf('x') });
     await hub.restart();

@@ -70,6 +70,15 @@ function mix(place: number): number {
   return twice ^ (twice >>> 16);
 }
 
+/** A generator of the same numbers for the same seed, which a failing test prints. */
+export function seeded(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
 export function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
@@ -98,12 +107,17 @@ export async function serve(listener: RequestListener): Promise<TestServer> {
 export class RawClient {
   readonly socket: Socket;
   readonly closed: Promise<void>;
+  /** How many bytes came, head included. */
+  length = 0;
   #received: Buffer[] = [];
   #outcome: string | undefined;
 
   constructor(port: number, request: string) {
     this.socket = connect(port, '127.0.0.1', () => this.socket.write(request));
-    this.socket.on('data', (chunk) => this.#received.push(chunk));
+    this.socket.on('data', (chunk) => {
+      this.#received.push(chunk);
+      this.length += chunk.length;
+    });
     this.socket.on('end', () => (this.#outcome ??= 'end'));
     this.socket.on('error', (error: NodeJS.ErrnoException) => (this.#outcome ??= error.code ?? error.message));
     this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));

@@ -96,6 +96,16 @@ describe('packets', () => {
     }
   });
 
+  test.each([
+    ['a value', '03 05 61 62'],
+    ['a length', '03'],
+    ['a second byte of a length', '03 80'],
+    ['the name', '04 02 61 00'],
+    ['a byte of the lock key', '03 02 61 00 15 03 00 00 01'],
+  ])('a getset request that lacks %s is a PacketError', (_what, payload) => {
+    expect(() => decodeGetsetRequest({ type: 4, payload: bytes(payload) })).toThrow(PacketError);
+  });
+
   test('random bytes, bare or in a valid frame, are a PacketError and nothing else', () => {
     const decoders = [decodeDiscoverRequest, decodeDiscoverReply, decodeGetsetRequest, decodeGetsetReply];
     for (let round = 0; round < 5000; round++) {

@@ -25,12 +25,17 @@ export class PublisherProcess implements AsyncDisposable {
   #output = '';
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null; output: string }>;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.#child = spawn(process.execPath, ['--import', './scripts/from-source.mjs', 'examples/publisher/main.ts', ...args], {
-      cwd: root,
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, uid?: number) {
+    this.#child = spawn(
+      process.execPath,
+      ['--import', './scripts/from-source.mjs', 'examples/publisher/main.ts', ...args],
+      {
+        cwd: root,
+        env: { ...process.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+        uid,
+      },
+    );
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       pipe?.on('data', (chunk) => {
         this.#output += chunk;
@@ -210,7 +215,17 @@ export async function timed(limitMs: number, check: () => void | Promise<void>):
 
 /** `video`, `audio`: what the real ffprobe finds. */
 export async function streamsOf(url: string): Promise<string[]> {
-  const args = ['-v', 'error', '-show_entries', 'stream=codec_type', '-of', 'csv=p=0', '-read_intervals', '%+1', url];
+  const args = [
+    '-v',
+    'error',
+    '-show_entries',
+    'stream=codec_type',
+    '-of',
+    'csv=p=0',
+    '-analyzeduration',
+    '1000000',
+    url,
+  ];
   // A static ffprobe that loads the system's character sets to read a service name crashes.
   const env = { ...process.env, GCONV_PATH: '/nonexistent' };
   const { stdout } = await run(findFfprobe(), args, { env, timeout: 20_000 });

@@ -98,7 +98,9 @@ describe('a channel of a device', () => {
     });
     console.log(`viewer left during the start, tuner free: ${elapsedMs} ms`);
     expect(await watching).toBe('AbortError');
-    await eventually(async () => expect(await publisher.channel('9.1')).toMatchObject({ state: 'idle', lastError: null }));
+    await eventually(async () =>
+      expect(await publisher.channel('9.1')).toMatchObject({ state: 'idle', lastError: null }),
+    );
     expect(publisher.output).not.toMatch(/9\.1.*(WARN|could not)/);
   });
 
@@ -177,7 +179,10 @@ describe('the API', () => {
   });
 
   it('serves the dashboard and its player with security headers', async () => {
-    for (const [path, type] of [['/', 'text/html'], ['/assets/mpegts.js', 'text/javascript']] as const) {
+    for (const [path, type] of [
+      ['/', 'text/html'],
+      ['/assets/mpegts.js', 'text/javascript'],
+    ] as const) {
       const { status, headers, text } = await ask(publisher.url + path);
       expect([path, status, headers.get('content-type')?.split(';')[0]]).toEqual([path, 200, type]);
       expect(headers.get('x-content-type-options')).toBe('nosniff');

@@ -6,7 +6,6 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 
 /** A real Chromium with H.264 and AAC, from npm alone. */
 export interface TestBrowser extends AsyncDisposable {
-  readonly browser: Browser;
   /** Opens a page of its own profile that remembers what goes wrong in it. */
   open(url: string, view?: View): Promise<WatchedPage>;
 }
@@ -23,6 +22,7 @@ export interface WatchedPage {
   readonly page: Page;
   /** Console errors and warnings, exceptions, requests that failed or went elsewhere. */
   readonly problems: readonly string[];
+  close(): Promise<void>;
 }
 
 /** Unpacks it into a directory that is gone after it is closed. */
@@ -45,7 +45,6 @@ export async function launchBrowser(): Promise<TestBrowser> {
       handleSIGHUP: false,
     });
     return {
-      browser,
       open: (url, view) => openPage(browser, url, view),
       async [Symbol.asyncDispose]() {
         await browser.close();
@@ -90,7 +89,6 @@ async function openPage(browser: Browser, url: string, view: View = {}): Promise
   const { width = 1280, height = 800, colorScheme = 'light', prepare } = view;
   const context = await browser.newContext({ viewport: { width, height }, colorScheme, locale: 'en-GB' });
   const page = await context.newPage();
-  page.on('close', () => void context.close());
   const problems: string[] = [];
   page.on('pageerror', (error) => problems.push(`exception: ${error.message}`));
   page.on('console', (message) => {
@@ -107,5 +105,5 @@ async function openPage(browser: Browser, url: string, view: View = {}): Promise
   });
   await prepare?.(page);
   await page.goto(url, { waitUntil: 'load' });
-  return { page, problems };
+  return { page, problems, close: () => context.close() };
 }

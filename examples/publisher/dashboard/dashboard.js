@@ -322,7 +322,8 @@ class Player {
     if (focusIsLost && phase === 'failed') element('retry').focus();
     this.#video.setAttribute('aria-label', open ? `Live picture of ${name}` : 'Live picture');
     document.title = `${open ? `${name} · ` : 'Live channels · '}Holdfast publisher`;
-    announce(phase === 'playing' ? `${name} is playing` : `${title}. ${phase === 'failed' ? detail : ''}`);
+    const said = { playing: `${name} is playing`, failed: `${title}. ${detail}` };
+    announce(said[phase] ?? title);
     this.#onChange();
   }
 
@@ -670,11 +671,12 @@ class Connection {
     const kept = this.#lastAnswerAt
       ? `What you see is from ${timeOf(this.#lastAnswerAt)}.`
       : 'Nothing has been read from it yet.';
-    const outage = `The publisher cannot be read since ${since}: ${error.message}. ${kept} Trying again by itself.`;
+    const outage = `The publisher was lost at ${since}: ${error.message}. ${kept} This page keeps trying.`;
     setText(element('outage-text'), outage);
     if (!this.#lastAnswerAt) {
       place(element('cards'), []);
       place(element('devices'), []);
+      showTunersNote('The tuners could not be read.');
       showNotice(
         'The channels could not be read',
         'Is the publisher running? This page fills in as soon as it answers.',

@@ -1,0 +1,114 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../../examples/publisher/config.ts';
+import { parseFlags, UsageError } from '../../examples/publisher/flags.ts';
+import { PublisherProcess, tempDir } from './support.ts';
+
+const load = (...argv: string[]) => loadConfig(parseFlags(argv));
+
+function configFile(content: unknown): string {
+  const path = join(tempDir(), 'publisher.json');
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
+  return path;
+}
+
+describe('the configuration', () => {
+  it('is the demo if nothing is named', () => {
+    expect(load()).toEqual({
+      port: 8080,
+      bind: '127.0.0.1',
+      device: [],
+      source: {},
+      demo: true,
+      closeAfterMs: 0,
+      startTimeoutMs: 15_000,
+      log: 'pretty',
+    });
+  });
+
+  it.each([
+    ['--device', '10.0.0.5'],
+    ['--source', 'a=/film.ts'],
+    ['--config', ''],
+  ])('is no demo with %s', (flag, value) => {
+    expect(load(flag, value || configFile({})).demo).toBe(false);
+  });
+
+  it('takes every flag', () => {
+    const flags = ['--port', '0', '--bind', '0.0.0.0', '--device', '10.0.0.5', '--device', 'http://tuner:8080'];
+    const more = ['--source', 'a=http://h/x?y=1', '--demo', '--advertise', 'https://tv.example', '--lock-dir', '/l'];
+    const rest = ['--close-after-ms', '500', '--start-timeout-ms', '3000', '--log', 'json'];
+    expect(load(...flags, ...more, ...rest)).toEqual({
+      port: 0,
+      bind: '0.0.0.0',
+      device: ['10.0.0.5', 'http://tuner:8080'],
+      source: { a: { url: 'http://h/x?y=1' } },
+      demo: true,
+      advertise: 'https://tv.example',
+      lockDir: '/l',
+      closeAfterMs: 500,
+      startTimeoutMs: 3_000,
+      log: 'json',
+    });
+  });
+
+  it('joins the file and the flags, which win', () => {
+    const file = { port: 1, bind: '::1', device: ['a'], source: { x: '/x', y: { url: '/y', name: 'Y', number: '2' } } };
+    const config = load('--config', configFile(file), '--port', '2', '--device', 'b', '--source', 'x=/z');
+    expect(config).toMatchObject({ port: 2, bind: '::1', device: ['a', 'b'] });
+    expect(config.source).toEqual({ x: { url: '/z' }, y: { url: '/y', name: 'Y', number: '2' } });
+  });
+
+  it.each([
+    [['--port', '80x'], '--port must be a whole number from 0 to 65535, received "80x"'],
+    [['--port', '65536'], '--port must be a whole number from 0 to 65535, received 65536'],
+    [['--close-after-ms', '-1'], "Option '--close-after-ms' argument is ambiguous"],
+    [['--log', 'xml'], '--log must be "pretty" or "json", received "xml"'],
+    [['--device', 'ftp://x'], '--device must be an IP address, a host name or an http URL, received "ftp://x"'],
+    [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
+    [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],
+    [['--source', 'x=/a', '--source', 'x=/b'], '--source x is given twice'],
+    [['--advertise', 'http://me:secret@h'], '--advertise must be an http(s) URL without a password, received "http://***@h"'],
+    [['--colour'], "Unknown option '--colour'"],
+    [['stray'], "Unexpected argument 'stray'"],
+    [['--port'], "Option '--port <value>' argument missing"],
+    [['--config', '/nowhere.json'], '--config /nowhere.json: ENOENT'],
+  ])('refuses %j and says why', (argv, message) => {
+    expect(() => load(...argv)).toThrow(UsageError);
+    expect(() => load(...argv)).toThrow(message);
+  });
+
+  it.each([
+    [{ port: '1' }, 'port must be a whole number from 0 to 65535, received "1"'],
+    [{ prot: 1 }, 'prot is unknown; known: port, bind, device'],
+    [{ device: '10.0.0.5' }, 'device must be a list, received "10.0.0.5"'],
+    [{ device: ['a', 5] }, 'device[1] must be an IP address, a host name or an http URL, received 5'],
+    [{ source: { a: 5 } }, 'source.a must be an address, or an object with url, name and number, received 5'],
+    [{ source: { a: { url: 5 } } }, 'source.a.url must be an address that ffmpeg can read'],
+    [{ source: { a: { url: '/a', title: 1 } } }, 'source.a.title is unknown; known: url, name, number'],
+    [{ source: { 'a/b': '/a' } }, 'source.a/b must be an id of letters, digits, and . _ -, received "a/b"'],
+    [{ startTimeoutMs: 1 }, 'startTimeoutMs must be a whole number from 100 to 600000, received 1'],
+    [[1], 'must hold a JSON object'],
+    ['{ port: 1 }', 'JSON'],
+  ])('refuses a file with %j and names the path in it', (content, message) => {
+    const path = configFile(content);
+    expect(() => load('--config', path)).toThrow(UsageError);
+    expect(() => load('--config', path)).toThrow(message);
+    expect(() => load('--config', path)).toThrow(path);
+  });
+});
+
+describe('the command', () => {
+  it.each([
+    [['--colour'], 2, "Unknown option '--colour'; --help lists the flags"],
+    [['--port', '80x'], 2, '--port must be'],
+    [['--help'], 0, '--start-timeout-ms'],
+    [['--version'], 0, '0.1.0'],
+  ])('with %j ends with exit code %i', async (argv, code, text) => {
+    const { code: actual, output } = await new PublisherProcess(argv).exited;
+    expect(actual).toBe(code);
+    expect(output).toContain(text);
+    expect(output).not.toMatch(/\n\s+at /);
+  });
+});

@@ -1,0 +1,216 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { ask, PublisherProcess, tempDir, Viewer } from './support.ts';
+
+let simulator: HdhomerunSimulator;
+let publisher: PublisherProcess;
+let lockDir: string;
+
+beforeAll(async () => {
+  simulator = await HdhomerunSimulator.start();
+  lockDir = tempDir(afterAll);
+  const { host } = new URL(simulator.url);
+  publisher = await PublisherProcess.start([
+    ...['--device', simulator.url, '--lock-dir', lockDir, '--start-timeout-ms', '2000'],
+    ...['--source', `plain=http://${host}/auto/v7.1`, '--source', `none=http://${host}/auto/v99.9`],
+    ...['--source', 'file=/nowhere/film.ts'],
+  ]);
+});
+
+afterAll(async () => {
+  await publisher[Symbol.asyncDispose]();
+  await simulator.close();
+});
+
+afterEach(() => {
+  simulator.heal();
+  return eventually(() => expect(simulator.streams()).toBe(0));
+});
+
+const watch = (id: string) => ask(`${publisher.url}/channels/${id}.ts`);
+
+describe('a channel that can not be opened', () => {
+  it.each(['5.1', 'plain'])('is 503 with Retry-After and 805 at once when all tuners are in use (%s)', async (id) => {
+    using _first = simulator.occupy(0);
+    using _second = simulator.occupy(1);
+    const { status, headers, json, elapsedMs } = await watch(id);
+    console.log(`all tuners in use, answered after ${Math.round(elapsedMs)} ms`);
+    expect(status).toBe(503);
+    expect(headers.get('x-hdhomerun-error')).toBe('805 All Tuners In Use');
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(json).toMatchObject({ title: 'No tuner is free', channel: id, code: 'PUBLISHER_NO_TUNER' });
+    expect(elapsedMs).toBeLessThan(2_000);
+  });
+
+  it('opens as soon as a tuner is free again', async () => {
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    expect(viewer.status).toBe(200);
+  });
+
+  it('is 502 with the words of ffmpeg when the device refuses for another reason', async () => {
+    simulator.misbehave({ fault: 'tune-failed', times: 1 });
+    const { status, json } = await watch('5.1');
+    expect([status, json.code]).toEqual([502, 'HOLDFAST_CHILD_EXIT']);
+    expect(json.detail).toContain('503 Service Unavailable');
+  });
+
+  it('is 502 when the device does not have it', async () => {
+    const { status, json } = await watch('none');
+    expect(status).toBe(502);
+    expect(json.detail).toContain('404 Not Found');
+    expect(await publisher.channel('none')).toMatchObject({ available: false, lastError: { title: json.title } });
+  });
+
+  it('is 502 when its file is not there', async () => {
+    const { status, json } = await watch('file');
+    expect(status).toBe(502);
+    expect(json.detail).toContain('No such file or directory');
+  });
+
+  it('is 502 when the device cuts the connection', async () => {
+    simulator.misbehave({ fault: 'reset', channel: '5.1', times: 1 });
+    expect((await watch('5.1')).status).toBe(502);
+  });
+
+  it('is 504 when nothing comes in time, and the tuner is let go', async () => {
+    simulator.misbehave({ fault: 'slow-start', channel: '5.1', afterMs: 20_000, times: 1 });
+    const { status, json, elapsedMs } = await watch('5.1');
+    expect([status, json.title]).toEqual([504, 'The source did not start in time']);
+    expect(elapsedMs).toBeLessThan(3_000);
+  });
+
+  it('shares one answer among all who wait for it', async () => {
+    simulator.misbehave({ fault: 'error-5xx', channel: '5.1', times: 1 });
+    const answers = await Promise.all(Array.from({ length: 5 }, () => watch('5.1')));
+    expect(answers.map(({ status }) => status)).toEqual([502, 502, 502, 502, 502]);
+  });
+});
+
+describe('without an ffmpeg that works', () => {
+  const script = (text: string, mode = 0o755) => {
+    const path = join(tempDir(), 'ffmpeg');
+    writeFileSync(path, text);
+    chmodSync(path, mode);
+    return path;
+  };
+
+  async function watchWith(ffmpeg: string) {
+    const args = ['--source', 'film=/tmp/film.ts', '--lock-dir', tempDir()];
+    await using broken = await PublisherProcess.start(args, { FFMPEG_PATH: ffmpeg });
+    const answer = await ask(`${broken.url}/channels/film.ts`);
+    const ready = await ask(`${broken.url}/readyz`);
+    expect(answer.headers.get('content-type')).toBe('application/problem+json');
+    return { ...answer, detail: answer.json.detail as string, ready, output: broken.output };
+  }
+
+  it('that is missing, the program starts, says so once and answers with it', async () => {
+    const { status, detail, ready, output } = await watchWith('/nowhere/ffmpeg');
+    expect(status).toBe(502);
+    expect(detail).toContain('FFMPEG_PATH names /nowhere/ffmpeg, which does not exist');
+    expect(output.match(/WARN FFMPEG_PATH names/g)).toHaveLength(1);
+    expect([ready.status, ready.json.reasons]).toEqual([503, [detail]]);
+  });
+
+  it('that is not executable', async () => {
+    const { status, detail } = await watchWith(script('', 0o644));
+    expect(status).toBe(502);
+    expect(detail).toContain('no executable file for this user; chmod +x it');
+  });
+
+  it('that is no program of this machine', async () => {
+    const { status, detail } = await watchWith(script('#!/nowhere/interpreter\n'));
+    expect(status).toBe(502);
+    expect(detail).toMatch(/cannot start .*ffmpeg: /);
+  });
+
+  it('that exits at once, the answer has the tail of its stderr', async () => {
+    const { status, detail } = await watchWith(script('#!/bin/sh\necho "libx264 has gone fishing" >&2\nexit 3\n'));
+    expect(status).toBe(502);
+    expect(detail).toContain('ended with exit code 3');
+    expect(detail).toContain('libx264 has gone fishing');
+  });
+
+  it('that prints rubbish, no byte of it reaches the viewer and the answer has the tail of its stderr', async () => {
+    const { status, detail } = await watchWith(script('#!/bin/sh\necho "I am lost" >&2\necho "<html>hello"\nsleep 60\n'));
+    expect(status).toBe(502);
+    expect(detail).toContain('did not write MPEG-TS but "<html>hello');
+    expect(detail).toContain('I am lost');
+  });
+});
+
+/** A device of which only its faults exist. */
+async function device(answer: RequestListener): Promise<{ url: string; server: Server }> {
+  const server = createServer(answer).listen(0, '127.0.0.1');
+  await eventually(() => expect(server.listening).toBe(true));
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}
+
+describe('a device that can not be read', () => {
+  /** It starts, serves the configured source, names what is wrong, and takes the device when it is well. */
+  async function publishWith(address: string) {
+    const args = ['--device', address, '--source', 'other=/a.ts', '--lock-dir', tempDir()];
+    const publisher = new PublisherProcess(['--port', '0', ...args]);
+    onTestFinished(() => publisher[Symbol.asyncDispose]());
+    await publisher.says(/dashboard: /);
+    return publisher;
+  }
+
+  async function tuners(publisher: PublisherProcess) {
+    return (await publisher.json('/api/tuners')).devices[0];
+  }
+
+  it('because it refuses: the message is clear, it is retried, and its channels come when it is there', async () => {
+    const { server, url } = await device(() => {});
+    server.close();
+    const publisher = await publishWith(url);
+    await publisher.says(/can't be reached: the connection was refused.*trying again in 1 s/);
+    expect(await tuners(publisher)).toMatchObject({ reachable: false, tuners: [], refreshedAt: null });
+    expect((await publisher.json('/api/public-streams')).streams.map(({ id }: any) => id)).toEqual(['other']);
+    await using late = await HdhomerunSimulator.start({ httpPort: Number(new URL(url).port) });
+    await publisher.says(new RegExp(`${late.url}: 3 channels: 5.1 Harbour News`), 8_000);
+    expect(await tuners(publisher)).toMatchObject({ reachable: true, lastError: null, channels: 3 });
+  });
+
+  it.each([
+    ['answers garbage', (_: unknown, response: any) => response.end('<html>login'), /no JSON but "<html>login"/],
+    ['answers something else', (_: unknown, response: any) => response.end('{"a":1}'), /is this an HDHomeRun\?/],
+    ['answers with an error', (_: unknown, response: any) => response.writeHead(500).end(), /answered 500/],
+  ] as const)('because it %s: the message says so and the rest is served', async (_, answer, message) => {
+    let asked = 0;
+    const { url } = await device((request, response) => {
+      asked += 1;
+      answer(request, response);
+    });
+    const publisher = await publishWith(url);
+    await publisher.says(message);
+    await eventually(() => expect(asked).toBeGreaterThan(1));
+    expect(await tuners(publisher)).toMatchObject({ reachable: false, lastError: expect.stringMatching(message) });
+    expect((await publisher.channel('other')).id).toBe('other');
+  });
+
+  it('because it hangs: it serves meanwhile, and says so', async () => {
+    const { url } = await device(() => {});
+    const publisher = await publishWith(url);
+    expect(await publisher.json('/healthz')).toEqual({ status: 'ok' });
+    expect((await publisher.channel('other')).id).toBe('other');
+    await publisher.says(/no answer within 5000 ms.*it has no channel yet/, 8_000);
+  });
+
+  it('because its lineup is empty or garbage: it is read again until it is good', async () => {
+    await using sick = await HdhomerunSimulator.start();
+    sick.misbehave({ fault: 'empty-lineup', times: 1 });
+    sick.misbehave({ fault: 'garbage-lineup', times: 1 });
+    const publisher = await publishWith(sick.url);
+    await publisher.says(/the lineup is empty; run a channel scan/);
+    await publisher.says(/3 channels: 5.1 Harbour News/, 8_000);
+  });
+});

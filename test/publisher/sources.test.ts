@@ -1,0 +1,135 @@
+import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import {
+  ask,
+  childrenOf,
+  continuityErrors,
+  makeRecording,
+  PublisherProcess,
+  processesWith,
+  streamsOf,
+  tempDir,
+  Viewer,
+} from './support.ts';
+
+const MEGABITS = 24;
+const USER = 'operator';
+const PASSWORD = 'tulip-7731';
+const TOKEN = 'zebra-4242';
+
+let folder: string;
+let recording: string;
+let server: Server;
+let port: number;
+/** What the server was asked with. */
+const authorizations: (string | undefined)[] = [];
+
+beforeAll(async () => {
+  folder = tempDir(afterAll);
+  recording = join(folder, 'recording.ts');
+  await makeRecording(recording, MEGABITS);
+  server = createServer((request, response) => {
+    authorizations.push(request.headers.authorization);
+    if (request.url?.startsWith('/refuse')) response.writeHead(403).end();
+    else createReadStream(recording).pipe(response, { end: false });
+  }).listen(0, '127.0.0.1');
+  await eventually(() => expect(server.listening).toBe(true));
+  port = (server.address() as AddressInfo).port;
+});
+
+afterAll(() => {
+  server.close();
+  server.closeAllConnections();
+});
+
+const encodersOf = (publisher: PublisherProcess) => {
+  const encoding = processesWith('-mpegts_flags');
+  return childrenOf(publisher.pid).filter((pid) => encoding.includes(pid));
+};
+
+describe('a source', () => {
+  it('that is a file is a live channel: in a loop, without the device', async () => {
+    await using publisher = await PublisherProcess.start(['--source', `film=${recording}`, '--lock-dir', tempDir()]);
+    expect(await streamsOf(`${publisher.url}/channels/film.ts`)).toEqual(['audio', 'video']);
+    using viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
+    await viewer.more(3 * (MEGABITS / 8) * 1_000_000); // the file has two seconds
+    expect((await publisher.json('/api/channels')).demo).toBe(false);
+  });
+
+  it('that is HTTP is read with its credentials', async () => {
+    const source = `cam=http://${USER}:${PASSWORD}@127.0.0.1:${port}/live.ts`;
+    await using publisher = await PublisherProcess.start(['--source', source, '--lock-dir', tempDir()]);
+    using viewer = await Viewer.open(`${publisher.url}/channels/cam.ts`);
+    await viewer.more();
+    expect(authorizations.at(-1)).toBe(`Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`);
+  });
+
+  it('stays open for closeAfterMs after its last viewer, and goes then', async () => {
+    const args = ['--source', `film=${recording}`, '--lock-dir', tempDir(), '--close-after-ms', '600'];
+    await using publisher = await PublisherProcess.start(args);
+    const viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
+    await viewer.more();
+    const [encoder] = encodersOf(publisher);
+    viewer.leave();
+    const leftAt = performance.now();
+    await eventually(async () => expect((await publisher.channel('film')).viewers).toBe(0));
+    using back = await Viewer.open(`${publisher.url}/channels/film.ts`);
+    await back.more();
+    expect(encodersOf(publisher)).toEqual([encoder]);
+    back.leave();
+    await eventually(() => expect(encodersOf(publisher)).toEqual([]));
+    expect(performance.now() - leftAt).toBeGreaterThan(600);
+  });
+
+  it('of which one viewer never reads: that one is dropped at the bound and the others lose nothing', async () => {
+    await using publisher = await PublisherProcess.start(['--source', `film=${recording}`, '--lock-dir', tempDir()]);
+    const { hostname, port: httpPort } = new URL(publisher.url);
+    using healthy = await Viewer.open(`${publisher.url}/channels/film.ts`, { keep: true });
+    const blocked = connect(Number(httpPort), hostname).pause();
+    blocked.write('GET /channels/film.ts HTTP/1.1\r\nHost: x\r\n\r\n');
+    let reset = false;
+    blocked.on('error', () => {
+      reset = true;
+    });
+    await publisher.says(/a subscriber of film was dropped: \d+ bytes behind, more than 4194304/, 20_000);
+    await eventually(async () => expect((await publisher.channel('film')).viewers).toBe(1));
+    await healthy.more(1_000_000);
+    expect(healthy.isGone).toBe(false);
+    expect(continuityErrors(Buffer.concat(healthy.chunks))).toBe(0);
+    blocked.resume();
+    await eventually(() => expect(reset || blocked.destroyed).toBe(true));
+    blocked.destroy();
+  });
+});
+
+describe('a URL with credentials', () => {
+  it('is nowhere visible: not in the log, the locks, the metrics, the API, an error or the page', async () => {
+    const lockDir = tempDir();
+    const at = `http://${USER}:${PASSWORD}@127.0.0.1:${port}`;
+    const args = ['--source', `cam=${at}/live.ts?token=${TOKEN}`, '--source', `bad=${at}/refuse?password=${TOKEN}`];
+    const device = ['--device', `http://${USER}:${PASSWORD}@127.0.0.1:1`, '--lock-dir', lockDir];
+    for (const format of ['pretty', 'json']) {
+      await using publisher = new PublisherProcess(['--port', '0', '--log', format, ...args, ...device]);
+      await publisher.says(/no channel is known|watch: /);
+      using viewer = await Viewer.open(`${publisher.url}/channels/cam.ts`);
+      await viewer.more();
+      const seen = [await ask(`${publisher.url}/channels/bad.ts`)];
+      const paths = ['/', '/api/channels', '/api/public-streams', '/api/tuners', '/api/locks', '/metrics', '/readyz'];
+      for (const path of paths) seen.push(await ask(publisher.url + path));
+      expect(seen[0]?.status).toBe(502);
+      const locks = readdirSync(lockDir).map((name) => name + readFileSync(join(lockDir, name), 'latin1'));
+      expect(locks.join()).toContain('live.ts');
+      const everything = [publisher.output, ...seen.map(({ text }) => text), ...locks].join('\n');
+      for (const secret of [PASSWORD, TOKEN, USER, Buffer.from(`${USER}:${PASSWORD}`).toString('base64')]) {
+        expect(everything).not.toContain(secret);
+      }
+      expect(everything).toContain('http://***@127.0.0.1');
+    }
+    expect(existsSync(lockDir)).toBe(true);
+  });
+});
