@@ -88,7 +88,7 @@ export interface ControlOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Reads a variable of a device, such as `/sys/model` or `/tuner0/status`. Rejects with {@link ControlError} if the device refuses. */
+/** Reads a variable, such as `/sys/model` or `/tuner0/status`. Rejects with {@link ControlError} if the device refuses. */
 export function getVariable(address: string, name: string, options: ControlOptions = {}): Promise<string> {
   return exchange(address, { name }, options);
 }

@@ -39,7 +39,8 @@ export interface DiscoveredDevice extends DiscoverReply {
 
 /**
  * Looks for tuners by UDP. Resolves with those that answered, none is an empty list; rejects with `signal.reason` if
- * aborted and with `DeviceUnreachableError` if nothing could be sent. Returns as soon as the one device asked for answered.
+ * aborted and with `DeviceUnreachableError` if nothing could be sent. Returns as soon as the one device asked for
+ * answered.
  */
 export async function discover(options: DiscoverOptions = {}): Promise<DiscoveredDevice[]> {
   const { port = DISCOVERY_PORT, timeoutMs = WINDOW_MS * MAX_SENDS, deviceId } = options;

@@ -27,7 +27,7 @@ export class Publisher implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   /**
-   * Resolves when it serves and every device was asked once.
+   * Resolves when it serves; devices are asked meanwhile and after.
    *
    * @throws StartError if the port can't be had, LockDirectoryError if the locks can't be kept.
    */
@@ -56,7 +56,7 @@ export class Publisher implements AsyncDisposable {
     this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map((address) => new Tuner(address));
     const report = new DirectoryReport(this.#channels, this.#metrics, log);
     this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], report);
-    report.attach(this.#directory);
+    report.attach(this.#directory, () => this.#sayHowToWatch());
   }
 
   /** Ends every stream, child and lock. Idempotent. */
@@ -72,8 +72,7 @@ export class Publisher implements AsyncDisposable {
   async #serve(): Promise<void> {
     this.#http = await HttpServer.listen(this.#config, this.#router());
     this.#log.info(`dashboard: ${this.#http.url}`);
-    await this.#directory.start();
-    this.#sayHowToWatch(this.#http.url);
+    void this.#directory.start().then(() => this.#warnIfEmpty());
   }
 
   #router(): ReturnType<typeof createRouter> {
@@ -88,15 +87,17 @@ export class Publisher implements AsyncDisposable {
     });
   }
 
-  #sayHowToWatch(url: string): void {
+  #sayHowToWatch(): void {
     const [first] = this.#channels;
-    if (!first) {
-      this.#log.warn('no channel is known yet; each is published as soon as it is');
-      return;
-    }
-    const address = new URL(channelPath(first.entry.id), url).href;
+    if (!first || !this.#http) return;
+    const address = new URL(channelPath(first.entry.id), this.#http.url).href;
     this.#log.info(`watch: ffplay ${address}`);
     this.#log.info(`       or in VLC: Media, Open Network Stream, ${address}`);
+  }
+
+  #warnIfEmpty(): void {
+    if (this.#closed || this.#channels.size > 0) return;
+    this.#log.warn('no channel is known yet; each is published as soon as it is');
   }
 
   /** Who listens on every address of the host is reached by its name. */

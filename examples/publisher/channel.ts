@@ -121,7 +121,7 @@ export class Channel implements AsyncDisposable {
   }
 
   #closed(): void {
-    if (this.#liveSince) this.#log.info(`channel ${this.#entry.id}: closed, nobody watches`);
+    if (this.#liveSince) this.#log.info(`channel ${this.#entry.id}: closed`);
     this.#liveSince = undefined;
   }
 

@@ -12,6 +12,7 @@ export class DirectoryReport implements DirectoryListener {
   /** The last thing said about each provider. */
   readonly #said = new Map<ChannelProvider, string>();
   #directory: Directory | undefined;
+  #onFirst: (() => void) | undefined;
 
   constructor(channels: Channels, metrics: PublisherMetrics, log: Logger) {
     this.#channels = channels;
@@ -19,15 +20,20 @@ export class DirectoryReport implements DirectoryListener {
     this.#log = log;
   }
 
-  attach(directory: Directory): void {
+  /** @param onFirst called once, when a channel is known. */
+  attach(directory: Directory, onFirst: () => void): void {
     this.#directory = directory;
+    this.#onFirst = onFirst;
   }
 
   refreshed(provider: ChannelProvider, entries: readonly DirectoryEntry[]): void {
     this.#channels.sync(this.#directory?.entries ?? []);
     const list = entries.map(({ id, name }) => (id === name ? id : `${id} ${name}`)).join(', ');
     const news = `${provider.name}: ${entries.length} channel${entries.length === 1 ? '' : 's'}: ${list}`;
-    if (this.#isNews(provider, news) && entries.length > 0) this.#log.info({ channels: entries.length }, news);
+    if (entries.length === 0) return;
+    if (this.#isNews(provider, news)) this.#log.info({ channels: entries.length }, news);
+    this.#onFirst?.();
+    this.#onFirst = undefined;
   }
 
   failed(provider: ChannelProvider, error: unknown, retryAfterMs: number): void {
@@ -35,7 +41,7 @@ export class DirectoryReport implements DirectoryListener {
     const { detail } = failureOf(error);
     if (!this.#isNews(provider, detail)) return;
     const kept = this.#directory?.entriesOf(provider).length ?? 0;
-    const consequence = kept > 0 ? `its ${kept} channels stay listed` : 'it has no channel yet';
+    const consequence = kept > 0 ? `the ${kept} of its last lineup stay listed` : 'it has no channel yet';
     this.#log.warn(
       { device: provider.name },
       `${detail}; ${consequence}; trying again in ${retryAfterMs / 1000} s, and on`,

@@ -12,7 +12,6 @@ export function createLog(format: LogFormat): Logger {
     {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      serializers: { err: plainError },
       formatters: { level: (level) => ({ level }) },
       hooks: {
         logMethod(args, method) {
@@ -29,7 +28,7 @@ export function redacted(value: unknown): unknown {
   if (typeof value === 'string') return redactCredentials(value);
   if (value instanceof Error) return plainError(value);
   if (Array.isArray(value)) return value.map(redacted);
-  if (typeof value !== 'object' || value === null) return value;
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
   return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, redacted(entry)]));
 }
 
@@ -46,8 +45,8 @@ function forPeople({ time, level, msg = '', ...rest }: LogRecord): string {
   return `${clock} ${sign}${msg}${detailsOf(rest)}\n`;
 }
 
-/** What the sentence does not say; errors and holders are said in it already. */
-function detailsOf({ err, holder, ...details }: Record<string, unknown>): string {
+/** What the sentence does not say; it says the error, the holder and the channel. */
+function detailsOf({ err, holder, channel, ...details }: Record<string, unknown>): string {
   const words = Object.entries(details).map(([name, value]) => `${name}=${wordOf(value)}`);
   return words.length > 0 ? `  (${words.join(' ')})` : '';
 }

@@ -69,7 +69,10 @@ describe('the configuration', () => {
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
     [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],
     [['--source', 'x=/a', '--source', 'x=/b'], '--source x is given twice'],
-    [['--advertise', 'http://me:secret@h'], '--advertise must be an http(s) URL without a password, received "http://***@h"'],
+    [
+      ['--advertise', 'http://me:secret@h'],
+      '--advertise must be an http(s) URL without a password, received "http://***@h"',
+    ],
     [['--colour'], "Unknown option '--colour'"],
     [['stray'], "Unexpected argument 'stray'"],
     [['--port'], "Option '--port <value>' argument missing"],

@@ -20,7 +20,10 @@ describe('npm start', () => {
     await publisher.says(/watch: /);
     using viewer = await Viewer.open(`${publisher.url}/channels/7.1.ts`);
     await viewer.more(188);
-    const records = publisher.output.trim().split('\n').map((line) => JSON.parse(line));
+    const records = publisher.output
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
     for (const record of records) expect(record).toMatchObject({ level: 'info', time: expect.stringMatching(/T.*Z$/) });
     expect(records.at(-1)).toMatchObject({ channel: '7.1', msg: expect.stringContaining('live') });
   });

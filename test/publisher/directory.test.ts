@@ -21,7 +21,12 @@ class Provider implements ChannelProvider {
   }
 }
 
-const offer = (...ids: [string, ...string[]]): Offer => ({ ids, name: ids[0], number: ids[0], url: `http://h/${ids[0]}` });
+const offer = (...ids: [string, ...string[]]): Offer => ({
+  ids,
+  name: ids[0],
+  number: ids[0],
+  url: `http://h/${ids[0]}`,
+});
 
 let directory: Directory;
 const failed = vi.fn();
@@ -61,21 +66,24 @@ describe('the directory', () => {
   it.each([
     ['hangs', undefined],
     ['fails', new Error('out of order')],
-  ])('keeps the channels of a provider that %s, as stale past the ttl, and takes them back when it is well', async (_, fault) => {
-    const provider = new Provider('device', [offer('5.1'), offer('7.1')]);
-    const healthy = new Provider('configuration', [offer('a')]);
-    await start(provider, healthy);
-    provider.says = fault;
-    await vi.advanceTimersByTimeAsync(TTL_MS - 1);
-    expect(staleIds()).toEqual([]);
-    await vi.advanceTimersByTimeAsync(1_000_000);
-    expect(ids()).toEqual(['5.1', '7.1', 'a']);
-    expect(staleIds()).toEqual(['5.1', '7.1']);
-    expect(failed.mock.lastCall?.[0]).toBe(provider);
-    provider.says = [offer('5.1'), offer('7.1')];
-    await vi.advanceTimersByTimeAsync(TTL_MS);
-    expect(staleIds()).toEqual([]);
-  });
+  ])(
+    'keeps the channels of a provider that %s, as stale past the ttl, and takes them back when it is well',
+    async (_, fault) => {
+      const provider = new Provider('device', [offer('5.1'), offer('7.1')]);
+      const healthy = new Provider('configuration', [offer('a')]);
+      await start(provider, healthy);
+      provider.says = fault;
+      await vi.advanceTimersByTimeAsync(TTL_MS - 1);
+      expect(staleIds()).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1_000_000);
+      expect(ids()).toEqual(['5.1', '7.1', 'a']);
+      expect(staleIds()).toEqual(['5.1', '7.1']);
+      expect(failed.mock.lastCall?.[0]).toBe(provider);
+      provider.says = [offer('5.1'), offer('7.1')];
+      await vi.advanceTimersByTimeAsync(TTL_MS);
+      expect(staleIds()).toEqual([]);
+    },
+  );
 
   it('removes a channel only when its provider no longer has it', async () => {
     const provider = new Provider('device', [offer('5.1'), offer('7.1')]);

@@ -19,6 +19,7 @@ beforeAll(async () => {
     ...['--source', `tuner=http://127.0.0.1:${port}/tuner1/v5.1`],
     ...['--source', `host=http://localhost:${port}/tuner0/v5.1?duration=3600`],
   ]);
+  await second.says(/3 channels: /);
 });
 
 afterAll(async () => {
@@ -50,6 +51,20 @@ describe('a second publisher for the same channel', () => {
     expect(simulator.opens()).toBe(opens);
     expect(simulator.maxStreams).toBe(1);
     expect((await second.channel('tuner')).holder).toMatchObject({ pid: first.pid });
+  });
+
+  it.each([
+    ['the ID of its device', () => simulator.source('5.1')],
+    ['its address', () => simulator.streamUrl('5.1')],
+  ])('is refused if a process holds it by %s alone', async (_, name) => {
+    await using _held = await SourceLock.acquire(name(), { dir: lockDir });
+    for (const id of ['5.1', 'auto', 'tuner', 'host']) {
+      expect(await ask(`${second.url}/channels/${id}.ts`)).toMatchObject({
+        status: 409,
+        json: { holder: { pid: process.pid } },
+      });
+    }
+    expect(simulator.streams()).toBe(0);
   });
 
   it('gets another channel of the same device meanwhile', async () => {

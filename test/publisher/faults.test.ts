@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, PublisherProcess, tempDir, Viewer } from './support.ts';
+import { ask, type Json, PublisherProcess, tempDir, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
@@ -20,6 +20,7 @@ beforeAll(async () => {
     ...['--source', `plain=http://${host}/auto/v7.1`, '--source', `none=http://${host}/auto/v99.9`],
     ...['--source', 'file=/nowhere/film.ts'],
   ]);
+  await publisher.says(/3 channels: /);
 });
 
 afterAll(async () => {
@@ -136,7 +137,9 @@ describe('without an ffmpeg that works', () => {
   });
 
   it('that prints rubbish, no byte of it reaches the viewer and the answer has the tail of its stderr', async () => {
-    const { status, detail } = await watchWith(script('#!/bin/sh\necho "I am lost" >&2\necho "<html>hello"\nsleep 60\n'));
+    const { status, detail } = await watchWith(
+      script('#!/bin/sh\necho "I am lost" >&2\necho "<html>hello"\nsleep 60\n'),
+    );
     expect(status).toBe(502);
     expect(detail).toContain('did not write MPEG-TS but "<html>hello');
     expect(detail).toContain('I am lost');
@@ -174,16 +177,16 @@ describe('a device that can not be read', () => {
     const publisher = await publishWith(url);
     await publisher.says(/can't be reached: the connection was refused.*trying again in 1 s/);
     expect(await tuners(publisher)).toMatchObject({ reachable: false, tuners: [], refreshedAt: null });
-    expect((await publisher.json('/api/public-streams')).streams.map(({ id }: any) => id)).toEqual(['other']);
+    expect((await publisher.json('/api/public-streams')).streams.map(({ id }: Json) => id)).toEqual(['other']);
     await using late = await HdhomerunSimulator.start({ httpPort: Number(new URL(url).port) });
     await publisher.says(new RegExp(`${late.url}: 3 channels: 5.1 Harbour News`), 8_000);
     expect(await tuners(publisher)).toMatchObject({ reachable: true, lastError: null, channels: 3 });
   });
 
   it.each([
-    ['answers garbage', (_: unknown, response: any) => response.end('<html>login'), /no JSON but "<html>login"/],
-    ['answers something else', (_: unknown, response: any) => response.end('{"a":1}'), /is this an HDHomeRun\?/],
-    ['answers with an error', (_: unknown, response: any) => response.writeHead(500).end(), /answered 500/],
+    ['answers garbage', (_: unknown, response: Json) => response.end('<html>login'), /no JSON but "<html>login"/],
+    ['answers something else', (_: unknown, response: Json) => response.end('{"a":1}'), /is this an HDHomeRun\?/],
+    ['answers with an error', (_: unknown, response: Json) => response.writeHead(500).end(), /answered 500/],
   ] as const)('because it %s: the message says so and the rest is served', async (_, answer, message) => {
     let asked = 0;
     const { url } = await device((request, response) => {

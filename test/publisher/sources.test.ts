@@ -1,7 +1,7 @@
 import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
@@ -35,7 +35,8 @@ beforeAll(async () => {
   await makeRecording(recording, MEGABITS);
   server = createServer((request, response) => {
     authorizations.push(request.headers.authorization);
-    if (request.url?.startsWith('/refuse')) response.writeHead(403).end();
+    if (!request.headers.authorization) response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="x"' }).end();
+    else if (request.url?.startsWith('/refuse')) response.writeHead(403).end();
     else createReadStream(recording).pipe(response, { end: false });
   }).listen(0, '127.0.0.1');
   await eventually(() => expect(server.listening).toBe(true));

@@ -9,6 +9,9 @@ import { onTestFinished } from 'vitest';
 import { findFfmpeg, findFfprobe } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 
+// biome-ignore lint/suspicious/noExplicitAny: the tests judge what the program answers
+export type Json = any;
+
 const root = new URL('../../', import.meta.url).pathname;
 const run = promisify(execFile);
 
@@ -76,11 +79,11 @@ export class PublisherProcess implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  async json(path: string): Promise<any> {
+  async json(path: string): Promise<Json> {
     return (await fetch(this.url + path)).json();
   }
 
-  async channel(id: string): Promise<any> {
+  async channel(id: string): Promise<Json> {
     const { channels } = await this.json('/api/channels');
     return channels.find((channel: { id: string }) => channel.id === id);
   }
@@ -152,7 +155,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  readonly json: any;
+  readonly json: Json;
   readonly elapsedMs: number;
 }
 

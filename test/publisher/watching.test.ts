@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, PublisherProcess, processesWith, streamsOf, tempDir, timed, Viewer } from './support.ts';
+import { ask, type Json, PublisherProcess, processesWith, streamsOf, tempDir, timed, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
@@ -21,7 +21,7 @@ afterEach(async () => {
   simulator.heal();
   await eventually(async () => {
     expect(simulator.streams()).toBe(0);
-    expect((await publisher.json('/api/channels')).channels.every(({ state }: any) => state === 'idle')).toBe(true);
+    expect((await publisher.json('/api/channels')).channels.every(({ state }: Json) => state === 'idle')).toBe(true);
   });
 });
 
@@ -144,7 +144,7 @@ describe('the API', () => {
 
   it('lists public streams with their time to live', async () => {
     const { streams } = await publisher.json('/api/public-streams');
-    expect(streams.map(({ id, name }: any) => [id, name])).toEqual([
+    expect(streams.map(({ id, name }: Json) => [id, name])).toEqual([
       ['5.1', 'Harbour News'],
       ['7.1', 'Granite Sport'],
       ['9.1', 'Evening Film'],
@@ -170,7 +170,7 @@ describe('the API', () => {
     using viewer = await Viewer.open(channelUrl('5.1'));
     await viewer.more();
     const { locks } = await publisher.json('/api/locks');
-    expect(locks.map(({ key }: any) => key)).toContain(`url:${simulator.source('5.1')}`);
+    expect(locks.map(({ key }: Json) => key)).toContain(`url:${simulator.source('5.1')}`);
     expect(await publisher.json('/healthz')).toEqual({ status: 'ok' });
     expect(await ask(`${publisher.url}/readyz`)).toMatchObject({ status: 200, json: { ready: true, reasons: [] } });
     const { text } = await ask(`${publisher.url}/metrics`);
