@@ -5,7 +5,7 @@ import type { ChannelProvider, Offer } from './directory.ts';
 /** How long what the tuners do may be old; the dashboard asks every second, in each open window. */
 const STATUS_AGE_MS = 1_000;
 const STATUS_TIMEOUT_MS = 1_500;
-const READ_TIMEOUT_MS = 5_000;
+const READ_TIMEOUT_MS = 3_000;
 
 export interface TunerView {
   readonly id: string;

@@ -19,7 +19,7 @@ beforeAll(async () => {
     ...['--source', `tuner=http://127.0.0.1:${port}/tuner1/v5.1`],
     ...['--source', `host=http://localhost:${port}/tuner0/v5.1?duration=3600`],
   ]);
-  await second.says(/3 channels: /);
+  await second.says(/3 channels: 5\.1 /);
 });
 
 afterAll(async () => {

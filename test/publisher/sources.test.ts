@@ -58,7 +58,7 @@ describe('a source', () => {
     await using publisher = await PublisherProcess.start(['--source', `film=${recording}`, '--lock-dir', tempDir()]);
     expect(await streamsOf(`${publisher.url}/channels/film.ts`)).toEqual(['audio', 'video']);
     using viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
-    await viewer.more(3 * (MEGABITS / 8) * 1_000_000); // the file has two seconds
+    await viewer.more(2.5 * (MEGABITS / 8) * 1_000_000); // the file has two seconds
     expect((await publisher.json('/api/channels')).demo).toBe(false);
   });
 
