@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ChildExit } from '../errors.ts';
 import type { FanoutHub } from '../fanout-hub/fanout-hub.ts';
+import type { ManagedChild } from '../managed-child/managed-child.ts';
 import type { SourceLock } from '../source-lock/source-lock.ts';
 import { type MetricRegistry, type Sample, scraped, Tally } from './metric.ts';
 
@@ -22,7 +23,7 @@ export interface InstrumentOptions {
  * response.end(await registry.metrics());
  */
 export function instrument(registry: MetricRegistry, options: InstrumentOptions = {}): Disposable {
-  const { prefix = 'holdfast' } = options;
+  const prefix = checkPrefix(options.prefix ?? 'holdfast');
   const parts = [sourceLocks(), managedChildren(), fanoutHubs()];
   const metrics = parts.flatMap((part) =>
     part.metrics.map(({ type, name, help, read }) => scraped(type, `${prefix}_${name}`, help, read)),
@@ -36,6 +37,11 @@ export function instrument(registry: MetricRegistry, options: InstrumentOptions 
       for (const { name } of metrics) registry.removeSingleMetric(name);
     },
   };
+}
+
+function checkPrefix(prefix: unknown): string {
+  if (typeof prefix === 'string' && /^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(prefix)) return prefix;
+  throw new TypeError(`prefix must be letters, digits and _, not beginning with a digit, received ${String(prefix)}`);
 }
 
 interface Part {
@@ -81,7 +87,7 @@ function sourceLocks(): Part {
 }
 
 function managedChildren(): Part {
-  let active = 0;
+  const active = new Set<ManagedChild>();
   const exits = new Tally();
   const escapees = zero();
   return {
@@ -90,7 +96,7 @@ function managedChildren(): Part {
         type: 'gauge',
         name: 'children_active',
         help: 'Children whose tree is not gone yet',
-        read: () => [{ value: active, labels: {} }],
+        read: () => [{ value: active.size, labels: {} }],
       },
       {
         type: 'counter',
@@ -106,11 +112,9 @@ function managedChildren(): Part {
       },
     ],
     listeners: {
-      'holdfast:managed-child:created': () => {
-        active += 1;
-      },
-      'holdfast:managed-child:closed': ({ exit }: { exit: ChildExit }) => {
-        active -= 1;
+      'holdfast:managed-child:created': ({ child }: { child: ManagedChild }) => active.add(child),
+      'holdfast:managed-child:closed': ({ child, exit }: { child: ManagedChild; exit: ChildExit }) => {
+        active.delete(child);
         exits.add(1, { reason: exit.reason });
         escapees.add(exit.escapees);
       },
