@@ -9,11 +9,11 @@ import {
   SourceLock,
   sourceKey,
 } from 'holdfast';
-import type { DirectoryEntry } from './directory.ts';
+import { type DirectoryEntry, isStale } from './directory.ts';
 import { startEncoder } from './encoder.ts';
 import { explained, type Failure, failureOf } from './failure.ts';
 import type { Logger } from './log.ts';
-import { identify } from './source-identity.ts';
+import { identify, namesOf } from './source-identity.ts';
 
 /** What all channels have in common. */
 export interface ChannelSettings {
@@ -75,9 +75,15 @@ export class Channel implements AsyncDisposable {
     return this.#lastError;
   }
 
-  /** Whether a lock is this channel's source, by what was found out about it so far. */
+  /** A tuner or holder that is busy now may be free for the next viewer; a source that can't be read is not offered. */
+  get isAvailable(): boolean {
+    const status = this.#lastError?.status;
+    return !isStale(this.#entry) && status !== 502 && status !== 504;
+  }
+
+  /** Whether a lock is this channel's source, by what is known about it so far. */
   isSourceOf({ key }: LockHolder): boolean {
-    return this.#keys.has(key) || key === sourceKey(this.#entry.url);
+    return this.#keys.has(key) || namesOf(this.#entry.url, this.#entry.device).some((name) => sourceKey(name) === key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { redactCredentials } from 'holdfast';
+import { redactCredentials, sourceKey } from 'holdfast';
 import { z } from 'zod';
 import { type Flags, UsageError } from './flags.ts';
 import type { LogFormat } from './log.ts';
 
-export interface SourceConfig {
+interface SourceConfig {
   /** As the operator wrote it, credentials included: only ffmpeg and the lock may see it. */
   readonly url: string;
   readonly name?: string | undefined;
@@ -26,7 +26,7 @@ export interface Config {
 }
 
 /** What a channel id may be: it is part of a path. */
-export const CHANNEL_ID: RegExp = /^[A-Za-z0-9._-]+$/;
+const CHANNEL_ID = /^[A-Za-z0-9._-]+$/;
 
 const text = (what: string) => z.string(what).min(1, what);
 const whole = (min: number, max: number) => {
@@ -34,10 +34,12 @@ const whole = (min: number, max: number) => {
   return z.int(what).min(min, what).max(max, what);
 };
 
-const url = text('an address that ffmpeg can read: http(s)://…, a file, …');
+const addressForm = 'an address that ffmpeg can read: a complete http(s)://… or other URL, or a file';
+const url = text(addressForm).refine(hasIdentity, addressForm);
 const sourceFields = { url, name: text('a text').optional(), number: text('a text, such as "5.1"').optional() };
 const source = z.union([url.transform((url) => ({ url })), z.strictObject(sourceFields)], {
-  error: 'an address, or an object with url, name and number',
+  error: ({ input }) =>
+    typeof input === 'string' ? addressForm : 'an address, or an object with url, name and number',
 });
 
 const deviceForm = 'an IP address, a host name or an http URL';
@@ -157,6 +159,15 @@ function show(value: unknown): string {
 
 function isDigits(value: unknown): boolean {
   return typeof value === 'string' && /^\d+$/.test(value);
+}
+
+/** What can't be told apart from other sources can't be locked. */
+function hasIdentity(url: string): boolean {
+  try {
+    return url !== '' && sourceKey(url) !== '';
+  } catch {
+    return false;
+  }
 }
 
 function isDevice(value: string): boolean {

@@ -44,7 +44,7 @@ export class DirectoryReport implements DirectoryListener {
     const consequence = kept > 0 ? `the ${kept} of its last lineup stay listed` : 'it has no channel yet';
     this.#log.warn(
       { device: provider.name },
-      `${detail}; ${consequence}; trying again in ${retryAfterMs / 1000} s, and on`,
+      `${detail}; ${consequence}; trying again in ${retryAfterMs / 1000} s, later at longer intervals`,
     );
   }
 

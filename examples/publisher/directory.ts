@@ -32,7 +32,7 @@ export interface DirectoryListener {
   failed(provider: ChannelProvider, error: unknown, retryAfterMs: number): void;
 }
 
-export const TTL_MS = 30_000;
+const TTL_MS = 30_000;
 
 /**
  * All channels that are configured or in a lineup. Each provider is asked anew every third of the ttl, by a clock of its

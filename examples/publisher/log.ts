@@ -12,6 +12,8 @@ export function createLog(format: LogFormat): Logger {
     {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
+      // Errors are plain by then; pino's own serializer would call them objects without a stack.
+      serializers: { err: (error: unknown) => error },
       formatters: { level: (level) => ({ level }) },
       hooks: {
         logMethod(args, method) {
@@ -24,7 +26,7 @@ export function createLog(format: LogFormat): Logger {
 }
 
 /** Redacts every text in a value. It is done before the record is made: in finished JSON it could break the quoting. */
-export function redacted(value: unknown): unknown {
+function redacted(value: unknown): unknown {
   if (typeof value === 'string') return redactCredentials(value);
   if (value instanceof Error) return plainError(value);
   if (Array.isArray(value)) return value.map(redacted);
@@ -37,20 +39,14 @@ function plainError(error: Error & { readonly code?: unknown }): object {
   return { name, message: redactCredentials(message), ...(code !== undefined && { code }) };
 }
 
-type LogRecord = { readonly time: string; readonly level: string; readonly msg?: string } & Record<string, unknown>;
+interface LogRecord {
+  readonly time: string;
+  readonly level: string;
+  readonly msg?: string;
+}
 
-function forPeople({ time, level, msg = '', ...rest }: LogRecord): string {
+/** The sentence says it all; the other fields are for programs. */
+function forPeople({ time, level, msg = '' }: LogRecord): string {
   const clock = new Date(time).toLocaleTimeString('en-GB');
-  const sign = level === 'info' ? '' : `${level.toUpperCase()} `;
-  return `${clock} ${sign}${msg}${detailsOf(rest)}\n`;
-}
-
-/** What the sentence does not say; it says the error, the holder and the channel. */
-function detailsOf({ err, holder, channel, ...details }: Record<string, unknown>): string {
-  const words = Object.entries(details).map(([name, value]) => `${name}=${wordOf(value)}`);
-  return words.length > 0 ? `  (${words.join(' ')})` : '';
-}
-
-function wordOf(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  return `${clock} ${level === 'info' ? '' : `${level.toUpperCase()} `}${msg}\n`;
 }

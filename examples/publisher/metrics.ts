@@ -1,8 +1,8 @@
 import { instrument } from 'holdfast/prometheus';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { Channel } from './channel.ts';
 import type { Channels } from './channels.ts';
 import { isStale } from './directory.ts';
-import { isAvailable } from './http/views.ts';
 
 /** What Prometheus is shown: every lock, child and hub by holdfast's own adapter, and what only the publisher knows. */
 export class PublisherMetrics implements Disposable {
@@ -45,7 +45,7 @@ export class PublisherMetrics implements Disposable {
   }
 }
 
-function availabilityOf(channel: Parameters<typeof isAvailable>[0]): 'available' | 'unavailable' | 'stale' {
+function availabilityOf(channel: Channel): 'available' | 'unavailable' | 'stale' {
   if (isStale(channel.entry)) return 'stale';
-  return isAvailable(channel) ? 'available' : 'unavailable';
+  return channel.isAvailable ? 'available' : 'unavailable';
 }

@@ -26,8 +26,13 @@ export async function identify(
   if (!stream) return { names: [url], device: known };
   const [addresses, device] = await Promise.all([addressesOf(stream.url), known ?? deviceAt(stream.url, signal)]);
   const byAddress = addresses.map((address) => addressName(stream, address));
-  const byDevice = device ? [hdhomerunSource(device.deviceId, stream.channel)] : [];
-  return { names: [url, ...byDevice, ...byAddress], device };
+  return { names: [...namesOf(url, device), ...byAddress], device };
+}
+
+/** The names of a source that are known without asking anybody. */
+export function namesOf(url: string, device: DeviceClient | undefined): string[] {
+  const stream = tunerStream(url);
+  return device && stream ? [url, hdhomerunSource(device.deviceId, stream.channel)] : [url];
 }
 
 /** Whether a URL has the form of a channel of an HDHomeRun. */

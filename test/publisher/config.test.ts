@@ -68,6 +68,7 @@ describe('the configuration', () => {
     [['--device', 'ftp://x'], '--device must be an IP address, a host name or an http URL, received "ftp://x"'],
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
     [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],
+    [['--source', 'x=http://me:secret@h:port/'], '--source x must be an address that ffmpeg can read'],
     [['--source', 'x=/a', '--source', 'x=/b'], '--source x is given twice'],
     [
       ['--advertise', 'http://me:secret@h'],

@@ -9,11 +9,10 @@ import { ask, type Json, PublisherProcess, tempDir, Viewer } from './support.ts'
 
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
-let lockDir: string;
+const lockDir = tempDir(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
-  lockDir = tempDir(afterAll);
   const { host } = new URL(simulator.url);
   publisher = await PublisherProcess.start([
     ...['--device', simulator.url, '--lock-dir', lockDir, '--start-timeout-ms', '2000'],
@@ -200,12 +199,16 @@ describe('a device that can not be read', () => {
     expect((await publisher.channel('other')).id).toBe('other');
   });
 
-  it('because it hangs: it serves meanwhile, and says so', async () => {
+  it('because it hangs: it serves meanwhile, says so, and stops at once when told', async () => {
     const { url } = await device(() => {});
     const publisher = await publishWith(url);
     expect(await publisher.json('/healthz')).toEqual({ status: 'ok' });
     expect((await publisher.channel('other')).id).toBe('other');
     await publisher.says(/no answer within 3000 ms.*it has no channel yet/, 8_000);
+    const begun = performance.now();
+    publisher.kill('SIGTERM');
+    expect((await publisher.exited).code).toBe(0);
+    expect(performance.now() - begun).toBeLessThan(1_000);
   });
 
   it('because its lineup is empty or garbage: it is read again until it is good', async () => {

@@ -22,7 +22,7 @@ const USER = 'operator';
 const PASSWORD = 'tulip-7731';
 const TOKEN = 'zebra-4242';
 
-let folder: string;
+const folder = tempDir(afterAll);
 let recording: string;
 let server: Server;
 let port: number;
@@ -30,7 +30,6 @@ let port: number;
 const authorizations: (string | undefined)[] = [];
 
 beforeAll(async () => {
-  folder = tempDir(afterAll);
   recording = join(folder, 'recording.ts');
   await makeRecording(recording, MEGABITS);
   server = createServer((request, response) => {

@@ -6,16 +6,15 @@ import { SourceLock } from 'holdfast';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { childrenOf, isAlive, PublisherProcess, tempDir, timed, Viewer } from './support.ts';
+import { childrenOf, isAlive, PublisherProcess, TIMED, tempDir, timed, Viewer } from './support.ts';
 
 const NOBODY = 65534;
 
 let simulator: HdhomerunSimulator;
-let lockDir: string;
+const lockDir = tempDir(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
-  lockDir = tempDir(afterAll);
 });
 
 afterAll(() => simulator.close());
@@ -36,7 +35,7 @@ async function expectNothingLeft(children: readonly number[]): Promise<void> {
 }
 
 describe('the publisher ends and leaves no ffmpeg, no open tuner and no held lock', () => {
-  it.each(['SIGINT', 'SIGTERM'] as const)('on %s, in order and with exit code 0', async (signal) => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('on %s, in order and with exit code 0', TIMED, async (signal) => {
     const { publisher, children } = await streaming();
     const begun = performance.now();
     publisher.kill(signal);
@@ -49,7 +48,7 @@ describe('the publisher ends and leaves no ffmpeg, no open tuner and no held loc
     await timed(250, () => expectNothingLeft(children));
   });
 
-  it.each(['SIGKILL', 'SIGSEGV', 'SIGABRT', 'SIGHUP'] as const)('on %s, within 250 ms', async (signal) => {
+  it.each(['SIGKILL', 'SIGSEGV', 'SIGABRT', 'SIGHUP'] as const)('on %s, within 250 ms', TIMED, async (signal) => {
     const { publisher, children } = await streaming();
     expect(children.length).toBeGreaterThanOrEqual(3); // two of ffmpeg, and the guard
     publisher.kill(signal);
@@ -58,7 +57,7 @@ describe('the publisher ends and leaves no ffmpeg, no open tuner and no held loc
     await publisher.exited;
   });
 
-  it('on a second Ctrl-C, at once', async () => {
+  it('on a second Ctrl-C, at once', TIMED, async () => {
     const { publisher, children } = await streaming();
     publisher.kill('SIGINT');
     publisher.kill('SIGINT');

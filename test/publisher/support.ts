@@ -15,7 +15,7 @@ export type Json = any;
 const root = new URL('../../', import.meta.url).pathname;
 const run = promisify(execFile);
 
-/** A directory of this test, gone after it. */
+/** A directory of this test, gone after it; of a test file, if called outside of any hook with `afterAll`. */
 export function tempDir(onEnd: (remove: () => void) => void = onTestFinished): string {
   const path = mkdtempSync(join(tmpdir(), 'publisher-test-'));
   onEnd(() => rmSync(path, { recursive: true, force: true }));
@@ -208,6 +208,9 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** For tests of a time that is promised: on a machine whose cores are all taken, one measurement may be late. */
+export const TIMED = { retry: 2 } as const;
 
 /** How long it takes until `check` no longer throws; an error if that is longer than `limitMs`. */
 export async function timed(limitMs: number, check: () => void | Promise<void>): Promise<number> {

@@ -1,14 +1,24 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, type Json, PublisherProcess, processesWith, streamsOf, tempDir, timed, Viewer } from './support.ts';
+import {
+  ask,
+  type Json,
+  PublisherProcess,
+  processesWith,
+  streamsOf,
+  TIMED,
+  tempDir,
+  timed,
+  Viewer,
+} from './support.ts';
 
+const lockDir = tempDir(afterAll);
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
-  const lockDir = tempDir(afterAll);
   publisher = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir]);
 });
 
@@ -53,7 +63,7 @@ describe('a channel of a device', () => {
     for (const viewer of viewers) viewer.leave();
   });
 
-  it('comes at once for the second viewer', async () => {
+  it('comes at once for the second viewer', TIMED, async () => {
     using first = await Viewer.open(channelUrl('5.1'));
     await first.more();
     const begun = performance.now();
@@ -64,7 +74,7 @@ describe('a channel of a device', () => {
     expect(elapsedMs).toBeLessThan(500);
   });
 
-  it('frees its tuner and ends ffmpeg within 250 ms of the last viewer', async () => {
+  it('frees its tuner and ends ffmpeg within 250 ms of the last viewer', TIMED, async () => {
     const viewers = [await Viewer.open(channelUrl('5.1')), await Viewer.open(channelUrl('5.1'))];
     await Promise.all(viewers.map((viewer) => viewer.more()));
     viewers[0]?.leave();
@@ -86,7 +96,7 @@ describe('a channel of a device', () => {
     expect(simulator.opens()).toBe(opens);
   });
 
-  it('is closed cleanly when its viewer leaves during the start', async () => {
+  it('is closed cleanly when its viewer leaves during the start', TIMED, async () => {
     simulator.misbehave({ fault: 'slow-start', channel: '9.1', afterMs: 5_000, times: 1 });
     const leaving = new AbortController();
     const watching = fetch(channelUrl('9.1'), { signal: leaving.signal }).catch((error) => error.name);
@@ -138,6 +148,7 @@ describe('the API', () => {
     expect(channel).toMatchObject({ name: 'Harbour News', number: '5.1', url: '/channels/5.1.ts', state: 'live' });
     expect(channel).toMatchObject({ viewers: 1, source: simulator.streamUrl('5.1'), lastError: null });
     expect(channel.holder).toMatchObject({ pid: publisher.pid, key: `url:${simulator.source('5.1')}` });
+    expect(channel.holder.children).toEqual(encoders());
     expect(Date.parse(channel.liveSince)).toBeLessThanOrEqual(Date.now());
     expect(channel.bytesOut).toBeGreaterThan(0);
   });

@@ -35,15 +35,10 @@ export function channelView(channel: Channel, locks: readonly LockHolder[]): Cha
     bytesOut,
     liveSince: liveSince?.toISOString() ?? null,
     source: redactCredentials(entry.url),
-    available: isAvailable(channel),
+    available: channel.isAvailable,
     holder: locks.find((lock) => channel.isSourceOf(lock)) ?? null,
     lastError: lastError ? { at: lastError.at.toISOString(), title: lastError.title, detail: lastError.detail } : null,
   };
-}
-
-/** A tuner or holder that is busy now may be free for the next viewer; a source that can't be read is not offered. */
-export function isAvailable({ entry, lastError }: Channel): boolean {
-  return !isStale(entry) && lastError?.status !== 502 && lastError?.status !== 504;
 }
 
 export interface PublicStream {
@@ -64,7 +59,7 @@ export function publicStream(channel: Channel, baseUrl: string): PublicStream {
     name,
     number,
     url: new URL(channelPath(id), baseUrl).href,
-    available: isAvailable(channel),
+    available: channel.isAvailable,
     stale: isStale(channel.entry),
     updatedAt: updatedAt.toISOString(),
     expiresAt: expiresAt.toISOString(),
