@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, release } from 'node:os';
 
 /** One way to do a thing: what is timed is `run`, once per call. */
-export interface Candidate {
+interface Candidate {
   readonly name: string;
   readonly run: () => Promise<unknown> | unknown;
 }

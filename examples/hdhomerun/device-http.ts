@@ -18,7 +18,7 @@ export async function open(url: URL, options: RequestOptions): Promise<IncomingM
 }
 
 /** Reads a small document. `maxBytes` bounds what a broken or hostile device can make this process hold. */
-export async function readText(url: URL, options: RequestOptions & { readonly maxBytes: number }): Promise<string> {
+async function readText(url: URL, options: RequestOptions & { readonly maxBytes: number }): Promise<string> {
   using deadline = timeLimit(url, options);
   const response = await requestHead(url, deadline.signal);
   const stop = () => response.destroy(deadline.signal.reason);

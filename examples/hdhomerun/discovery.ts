@@ -166,7 +166,7 @@ function looksFor({ deviceType, deviceTypes }: DiscoverRequest, ours: number): b
 }
 
 /** The result, or `undefined` if the bytes were no packet. */
-export function ignoringRubbish<T>(decode: () => T): T | undefined {
+function ignoringRubbish<T>(decode: () => T): T | undefined {
   try {
     return decode();
   } catch (error) {

@@ -4,7 +4,7 @@ import { decodeItems, encodeFrame, type Frame, type Item, PACKET_TYPE, TAG } fro
 /** What the packets of port 65001 say: discovery and getset, as plain objects. */
 
 /** Matches any type or any ID in a discover request. */
-export const WILDCARD = 0xffffffff;
+const WILDCARD = 0xffffffff;
 /** The DeviceType of a tuner; 5 is a storage engine. */
 export const TUNER_DEVICE = 1;
 

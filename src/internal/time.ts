@@ -46,3 +46,15 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener('abort', onAbort, { once: true });
   });
 }
+
+/** Resolves after `ms` without keeping the process alive. */
+export function idle(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    after(ms, resolve, { idle: true });
+  });
+}
+
+/** Calls back when the event loop has read what its descriptors had to offer. */
+export function afterPoll(callback: () => void): void {
+  setImmediate(callback);
+}

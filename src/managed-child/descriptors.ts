@@ -1,16 +1,46 @@
 import type { StdioOptions } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { read, readLink } from '../internal/proc.ts';
 
 /**
  * Held descriptors start here in the child: a shell's `exec 3>…` must not close them by chance, and Node passes on to its
  * own children what lies above its standard streams.
  */
-export const FIRST_HELD_DESCRIPTOR = 60;
+const FIRST_HELD_DESCRIPTOR = 60;
 
 /** Where a standard stream of the child goes: a pipe to this process, nowhere, this process's own, or a descriptor. */
 export type ChildStdio = 'pipe' | 'ignore' | 'inherit' | number;
 
+/** The child's descriptors: what it holds comes above what this process itself holds for its own owner. */
 export function layOutDescriptors(standard: readonly ChildStdio[], held: readonly number[]): StdioOptions {
   if (held.length === 0) return [...standard];
-  const gap = new Array<'ignore'>(FIRST_HELD_DESCRIPTOR - standard.length).fill('ignore');
+  const first = Math.max(FIRST_HELD_DESCRIPTOR, ...inheritedLocks().map((descriptor) => descriptor + 1));
+  const gap = new Array<'ignore'>(first - standard.length).fill('ignore');
   return [...standard, ...gap, ...held];
+}
+
+let inherited: readonly number[] | undefined;
+
+/** The locks that this process holds for its own owner, by descriptor; its children get them too. */
+export function inheritedLocks(): readonly number[] {
+  inherited ??= openDescriptors()
+    .filter(isInheritedLock)
+    .sort((a, b) => a - b);
+  return inherited;
+}
+
+function openDescriptors(): number[] {
+  try {
+    return readdirSync('/proc/self/fd').map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** What this process opened itself is closed when a program is started (`O_CLOEXEC`); what it inherited is not. */
+function isInheritedLock(descriptor: number): boolean {
+  if (descriptor < FIRST_HELD_DESCRIPTOR || !readLink(`/proc/self/fd/${descriptor}`)?.endsWith('.lock')) return false;
+  const flags = /^flags:\s*([0-7]+)$/m.exec(read(`/proc/self/fdinfo/${descriptor}`) ?? '')?.[1];
+  const O_CLOEXEC = 0o2000000;
+  return flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
 }

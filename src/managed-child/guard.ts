@@ -1,16 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { constants } from 'node:os';
 import { SpawnError } from '../errors.ts';
-import { FIRST_HELD_DESCRIPTOR } from './descriptors.ts';
+import type { ProcessIdentity } from '../internal/proc.ts';
+import { after } from '../internal/time.ts';
+import { inheritedLocks } from './descriptors.ts';
 import { GUARD_SCRIPT } from './guard-script.ts';
 
-/** A process group that must not outlive this process. */
-export interface GuardedGroup {
-  readonly pgid: number;
-  readonly startTicks: number;
+/** A process group that must not outlive this process, by its leader. */
+interface GuardedGroup {
+  readonly leader: ProcessIdentity;
   readonly graceMs: number;
   readonly termSignal: NodeJS.Signals;
 }
+
+/** Between tries to replace a guard that was killed, where no process can be started. */
+const RETRY_MS = 100;
 
 /**
  * The guard is one `/bin/sh` beside this Node process, in a session of its own, tied to it by a pipe. The kernel closes
@@ -23,17 +29,22 @@ class Guard {
 
   /** Starts the guard unless it runs. Call it before the child is started. */
   async ensure(): Promise<void> {
-    const shell = this.#shell ?? this.#start();
-    if (shell.pid !== undefined) return;
-    throw await new Promise<SpawnError>((resolve) => {
-      shell.once('error', (cause) => resolve(new SpawnError('/bin/sh (the guard of child processes)', cause)));
-    });
+    if (this.#shell) return;
+    let cause: unknown;
+    try {
+      const shell = this.#start();
+      if (this.#shell === shell) return;
+      [cause] = await once(shell, 'error');
+    } catch (error) {
+      cause = error;
+    }
+    throw new SpawnError('/bin/sh (the guard of child processes)', cause);
   }
 
   add(group: GuardedGroup): void {
-    this.#groups.set(group.pgid, group);
+    this.#groups.set(group.leader.pid, group);
     if (this.#shell) this.#tell(addLine(group));
-    else this.#start();
+    else this.#replace();
   }
 
   forget(pgid: number): void {
@@ -45,68 +56,65 @@ class Guard {
     this.#shell?.stdin?.write(line);
   }
 
+  /** The shell that was started is the guard only if it runs. */
   #start(): ChildProcess {
     const shell = spawnShell();
-    // Kept only if it runs: a failed start is tried again with the next child.
-    if (shell.pid !== undefined) this.#shell = shell;
-    shell.on('error', () => {});
-    shell.on('exit', () => this.#replace(shell));
-    shell.stdin?.on('error', () => {});
+    shell.on('error', ignore);
+    shell.stdin?.on('error', ignore);
+    if (shell.pid === undefined) return shell;
+    this.#shell = shell;
+    shell.once('exit', () => {
+      this.#shell = undefined;
+      this.#replace();
+    });
     shell.unref();
     (shell.stdin as { unref?(): void } | null)?.unref?.();
     for (const group of this.#groups.values()) this.#tell(addLine(group));
     return shell;
   }
 
-  #replace(dead: ChildProcess): void {
-    if (this.#shell !== dead) return;
-    this.#shell = undefined;
-    if (this.#groups.size > 0) this.#start();
+  /** As long as there is something to guard it is tried again: what hinders it now may pass. */
+  #replace(): void {
+    if (this.#shell || this.#groups.size === 0) return;
+    try {
+      this.#start();
+    } catch {
+      // told by the next spawn
+    }
+    if (!this.#shell) after(RETRY_MS, () => this.#replace(), { idle: true });
   }
 }
 
-function addLine({ pgid, startTicks, graceMs, termSignal }: GuardedGroup): string {
-  return `+ ${pgid} ${startTicks} ${Math.ceil(graceMs)} ${termSignal.replace(/^SIG/, '')}\n`;
+function addLine({ leader, graceMs, termSignal }: GuardedGroup): string {
+  return `+ ${leader.pid} ${leader.startTicks} ${Math.ceil(graceMs)} ${constants.signals[termSignal]}\n`;
 }
 
-/** `argv[0]` must be `sh`: Node's pipe is a socket, and a shell called otherwise may read start-up files from it. */
+/**
+ * `argv[0]` must be `sh`: Node's pipe is a socket, and a shell called otherwise may read start-up files from it. The guard
+ * outlives this process for a moment and must not keep its locks, so `/dev/null` is laid over them.
+ */
 function spawnShell(): ChildProcess {
-  const overlay = inheritedDescriptors();
-  const devNull = overlay.length > 0 ? openSync('/dev/null', 'r+') : undefined;
   const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'ignore', 'ignore'];
-  for (const descriptor of overlay) {
+  const devNull = openSync('/dev/null', 'r+');
+  for (const descriptor of inheritedLocks()) {
     while (stdio.length < descriptor) stdio.push('ignore');
-    stdio[descriptor] = devNull as number;
+    stdio[descriptor] = devNull;
   }
+  const env = { PATH: process.env.PATH ?? '/usr/bin:/bin' };
   try {
     return spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard'], {
       argv0: 'sh',
       cwd: '/',
       detached: true,
-      env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
+      env,
       stdio,
     });
   } finally {
-    if (devNull !== undefined) closeSync(devNull);
+    closeSync(devNull);
   }
 }
 
-/**
- * Descriptors this process may itself hold for its own owner. The guard outlives this process for a moment and must not
- * keep such a lock, so `/dev/null` is laid over them.
- */
-function inheritedDescriptors(): number[] {
-  try {
-    const isHeld = (descriptor: number) =>
-      descriptor >= FIRST_HELD_DESCRIPTOR && descriptor < FIRST_HELD_DESCRIPTOR + 64;
-    return readdirSync('/proc/self/fd')
-      .map(Number)
-      .filter(isHeld)
-      .sort((a, b) => a - b);
-  } catch {
-    return [];
-  }
-}
+function ignore(): void {}
 
 /** The guard of this process. */
 export const guard: Guard = new Guard();

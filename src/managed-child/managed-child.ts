@@ -5,14 +5,14 @@ import { type ChildExit, ChildExitError, ReadyTimeoutError, TreeSurvivedError } 
 import { onAbort } from '../internal/abort.ts';
 import { diagnosticsOf } from '../internal/diagnostics.ts';
 import type { Hold } from '../internal/hold.ts';
-import { identityOf, membersOfGroup } from '../internal/proc.ts';
+import { checkKnown, checkNumber } from '../internal/options.ts';
 import { after, now, sleep, wallClock } from '../internal/time.ts';
 import { guard } from './guard.ts';
 import { type ManagedChildOptions, type Settings, settle } from './options.ts';
-import { askGroupToEnd, groupGone, signalGroup } from './process-group.ts';
+import type { ProcessGroup } from './process-group.ts';
 import { type Readiness, untilReady } from './readiness.ts';
-import { watchForStall } from './stall-watch.ts';
-import { start } from './start.ts';
+import { watchForSilence } from './silence.ts';
+import { type Started, start } from './start.ts';
 import { StderrTail } from './stderr-tail.ts';
 
 const publish = diagnosticsOf('managed-child');
@@ -54,14 +54,16 @@ export class ManagedChild implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #command: string;
   readonly #settings: Settings;
+  readonly #group: ProcessGroup;
   readonly #holds: readonly Hold[];
   readonly #startedMs = now();
   readonly #tail: StderrTail;
   readonly #listening: Disposable[] = [];
+  /** The first cause of the end; set when it begins, be it by the leader's own exit. */
   #reason: ChildExit['reason'] | undefined;
-  /** Set once when the end of the tree begins; only then is the group signalled, and never after it was seen gone. */
-  #ending = false;
-  #gone = false;
+  /** Only while it is `ending` the group gets signals: before nobody wants it, after its number may be a stranger's. */
+  #phase: 'running' | 'ending' | 'gone' = 'running';
+  readonly #over = Promise.withResolvers<void>();
 
   /**
    * Starts `command` with `args`, without a shell. Resolves once it runs, and is ready if `ready` is given.
@@ -84,18 +86,18 @@ export class ManagedChild implements AsyncDisposable {
     for (const held of settings.holds) held.signal.throwIfAborted();
     await guard.ensure();
     settings.signal?.throwIfAborted();
-    const { process, holds } = await start(command, args, settings);
-    const child = new ManagedChild(process, command, settings, holds);
+    const child = new ManagedChild(command, settings, await start(command, args, settings));
     if (settings.ready) await child.#becomeReady(settings.ready);
     return child;
   }
 
-  private constructor(process: ChildProcess, command: string, settings: Settings, holds: readonly Hold[]) {
+  private constructor(command: string, settings: Settings, { process, group, holds }: Started) {
     this.#process = process;
     this.#command = command;
     this.#settings = settings;
+    this.#group = group;
     this.#holds = holds;
-    this.pid = process.pid as number;
+    this.pid = group.leader.pid;
     this.name = settings.name ?? basename(command);
     this.stdin = process.stdin;
     this.stdout = process.stdout;
@@ -121,7 +123,8 @@ export class ManagedChild implements AsyncDisposable {
    * @throws TreeSurvivedError past it; the tree stays watched and `closed` pending.
    */
   async terminate(reason?: unknown, options: { readonly timeoutMs?: number | undefined } = {}): Promise<ChildExit> {
-    const timeoutMs = options.timeoutMs ?? this.#settings.graceMs + 5_000;
+    checkKnown('terminate', options, ['timeoutMs']);
+    const timeoutMs = checkNumber('timeoutMs', options.timeoutMs ?? this.#endLimitMs);
     this.#end('terminated', reason);
     return this.#closedWithin(timeoutMs);
   }
@@ -149,9 +152,9 @@ export class ManagedChild implements AsyncDisposable {
       this.#listening.push(onAbort(held.signal, (reason) => this.#end('lock-lost', reason)));
     }
     if (this.stdout && stallTimeoutMs !== undefined) {
-      this.#listening.push(watchForStall(this.stdout, stallTimeoutMs, () => this.#end('stalled')));
+      this.#listening.push(watchForSilence(this.stdout, stallTimeoutMs, () => this.#end('stalled')));
     }
-    const running = { ...identityOf(this.pid), terminate: (reason?: unknown) => this.terminate(reason) };
+    const running = { ...this.#group.leader, terminate: (reason?: unknown) => this.terminate(reason) };
     for (const hold of this.#holds) hold.started(running);
   }
 
@@ -159,20 +162,17 @@ export class ManagedChild implements AsyncDisposable {
     const waiting = new AbortController();
     const deadline = after(timeoutMs, () => this.#end('not-ready'));
     try {
-      await Promise.race([
-        untilReady(this, when, waiting.signal),
-        this.closed.then((exit) => this.#throwUnready(exit)),
-      ]);
-      // The tree may have been told to end in the very turn in which it became ready.
-      if (this.#reason !== undefined) this.#throwUnready(await this.closed);
+      await Promise.race([untilReady(this, when, waiting.signal), this.#over.promise]);
     } catch (error) {
       this.#end('not-ready', error);
-      await this.#closedWithin(this.#settings.graceMs + 5_000);
+      await this.#closedWithin(this.#endLimitMs);
       throw error;
     } finally {
       waiting.abort();
       deadline[Symbol.dispose]();
     }
+    // It may have been told to end in the very turn in which it became ready.
+    if (this.#reason !== undefined) this.#throwUnready(await this.#closedWithin(this.#endLimitMs));
   }
 
   #throwUnready(exit: ChildExit): never {
@@ -184,40 +184,46 @@ export class ManagedChild implements AsyncDisposable {
     throw new ChildExitError(this.#command, exit);
   }
 
+  get #endLimitMs(): number {
+    return this.#settings.graceMs + 5_000;
+  }
+
   /** Begins the end of the tree; only the first call counts. */
   #end(cause: ChildExit['reason'], detail?: unknown): void {
-    if (this.#ending) return;
-    this.#ending = true;
-    this.#reason ??= cause;
+    if (this.#phase !== 'running') return;
+    this.#phase = 'ending';
+    this.#isOver(cause);
     const { graceMs, termSignal } = this.#settings;
     publish('ending', { child: this, reason: this.#reason, detail });
-    if (graceMs === 0) signalGroup(this.pid, 'SIGKILL');
+    if (graceMs === 0) this.#group.signal('SIGKILL');
     else {
-      askGroupToEnd(this.pid, termSignal);
-      this.#listening.push(after(graceMs, () => this.#kill()));
+      this.#group.ask(termSignal);
+      this.#listening.push(after(graceMs, () => this.#group.signal('SIGKILL')));
     }
   }
 
-  #kill(): void {
-    if (!this.#gone) signalGroup(this.pid, 'SIGKILL');
+  #isOver(cause: ChildExit['reason']): void {
+    this.#reason ??= cause;
+    this.#over.resolve();
   }
 
   async #leaderExit(): Promise<ChildExit> {
     const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
       this.#process.once('exit', (...status) => resolve(status));
     });
-    this.#reason ??= 'exited';
+    this.#isOver('exited');
     const durationMs = now() - this.#startedMs;
-    const exit = { code, signal, durationMs, escapees: 0, stderrTail: this.stderrTail(), reason: this.#reason };
+    const reason = this.#reason ?? 'exited';
+    const exit = { code, signal, durationMs, escapees: 0, stderrTail: this.stderrTail(), reason };
     publish('exited', { child: this, exit });
     return exit;
   }
 
   async #treeEnd(): Promise<ChildExit> {
     const exit = await this.exited;
-    if (signalGroup(this.pid, 0)) this.#end(exit.reason, 'the leader ended');
-    await groupGone(this.pid);
-    this.#gone = true;
+    if (this.#group.signal(0)) this.#end(exit.reason, 'the leader ended');
+    await this.#group.gone();
+    this.#phase = 'gone';
     guard.forget(this.pid);
     for (const listening of this.#listening) listening[Symbol.dispose]();
     await this.#drain(this.stderr);
@@ -240,7 +246,7 @@ export class ManagedChild implements AsyncDisposable {
   /** What is in the pipe is still the reader's; then it ends, even if a process outside of the group holds it open. */
   #finishSilently(stdout: Readable | null): void {
     if (!stdout || stdout.destroyed || stdout.readableEnded) return;
-    const watch = watchForStall(stdout, DRAIN_MS, () => {
+    const watch = watchForSilence(stdout, DRAIN_MS, () => {
       watch[Symbol.dispose]();
       stdout.push(null);
     });
@@ -253,7 +259,7 @@ export class ManagedChild implements AsyncDisposable {
     const exit = await Promise.race([this.closed, late]);
     deadline[Symbol.dispose]();
     if (exit) return exit;
-    throw new TreeSurvivedError(this.name, membersOfGroup(this.pid), timeoutMs);
+    throw new TreeSurvivedError(this.name, this.#group.members(), timeoutMs);
   }
 
   #eachHandle(apply: (handle: { ref?(): void; unref?(): void }) => void): void {

@@ -83,13 +83,20 @@ export function settle(command: string, args: readonly string[], options: Manage
     ],
     termSignal: checkTermSignal(options.termSignal ?? 'SIGTERM'),
     graceMs: checkNumber('graceMs', options.graceMs ?? 5_000, { max: MAX_TIMER_MS }),
-    holds: [options.holds ?? []].flat() as readonly Holdable[],
+    holds: ([options.holds ?? []].flat() as readonly Holdable[]).map(checkHoldable),
   };
 }
 
+const MAX_DESCRIPTOR = 2 ** 31 - 1;
+
 function checkStdio(name: string, value: unknown): ChildStdio {
-  if (typeof value === 'number') return checkNumber(name, value, { integer: true });
+  if (typeof value === 'number') return checkNumber(name, value, { integer: true, max: MAX_DESCRIPTOR });
   return checkOneOf(name, value, ['pipe', 'ignore', 'inherit'] as const);
+}
+
+function checkHoldable(held: Holdable): Holdable {
+  if (typeof held?.hold === 'function' && held.signal instanceof AbortSignal) return held;
+  throw new TypeError(`holds must be a SourceLock or a list of them, received ${String(held)}`);
 }
 
 function checkTermSignal(value: unknown): NodeJS.Signals {

@@ -3,7 +3,10 @@ import type { ManagedChild } from './managed-child.ts';
 
 /** When a child counts as ready, and how long it may take. */
 export interface Readiness {
-  /** `stdout`: its first byte there. A RegExp: a match in what it wrote to stdout or stderr. A function: its resolution. */
+  /**
+   * `stdout`: its first byte there. A RegExp: a match in the first 64 KiB of its stdout, or in the last 64 Ki characters
+   * of its stderr. A function: its resolution.
+   */
   readonly when: 'stdout' | RegExp | ((child: ManagedChild) => Promise<void>);
   /** Past this the tree is ended and `spawn` rejects `ReadyTimeoutError`. */
   readonly timeoutMs: number;
@@ -32,34 +35,28 @@ function firstByte(stdout: Readable | null, done: AbortSignal): Promise<void> {
   });
 }
 
-/** What is kept to match against; also the most of stdout that is held back before a child must match or wait. */
-const WINDOW_BYTES = 1024 * 1024;
+/** How much of stderr is kept to match against; of stdout it is what the stream buffers, 64 KiB. */
+const WINDOW_CHARACTERS = 64 * 1024;
 
 /**
- * Matches stdout as it comes and puts all of it back. It reads on 'readable', not on 'data': when the listener is
- * removed the stream is as untouched as before, neither flowing nor paused.
+ * Matches stdout as it comes. It takes out what is buffered and puts it back in the same turn, so that the stream is as
+ * untouched as before: it neither flows nor ends.
  */
 function matchPeeking(stdout: Readable | null, pattern: RegExp, done: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (!stdout) return;
-    const seen: Buffer[] = [];
-    let bytes = 0;
+    let seenBytes = 0;
     const onReadable = () => {
-      while (bytes < WINDOW_BYTES) {
-        const chunk: Buffer | null = stdout.read();
-        if (!chunk) break;
-        seen.push(chunk);
-        bytes += chunk.length;
-      }
-      if (!matches(pattern, Buffer.concat(seen).toString('utf8'))) return;
+      if (stdout.readableLength === seenBytes) return;
+      const seen: Buffer | null = stdout.read();
+      if (!seen) return;
+      stdout.unshift(seen);
+      seenBytes = seen.length;
+      if (!matches(pattern, seen.toString('utf8'))) return;
       stop();
       resolve();
     };
-    const stop = () => {
-      stdout.off('readable', onReadable);
-      if (bytes > 0 && !stdout.readableEnded) stdout.unshift(Buffer.concat(seen));
-      seen.length = bytes = 0;
-    };
+    const stop = () => stdout.off('readable', onReadable);
     stdout.on('readable', onReadable);
     done.addEventListener('abort', stop, { once: true });
   });
@@ -69,7 +66,7 @@ function matchFlowing(stderr: Readable | null, pattern: RegExp, done: AbortSigna
   return new Promise((resolve) => {
     let text = '';
     const onData = (chunk: Buffer) => {
-      text = (text + chunk.toString('utf8')).slice(-WINDOW_BYTES);
+      text = (text + chunk.toString('utf8')).slice(-WINDOW_CHARACTERS);
       if (!matches(pattern, text)) return;
       stderr?.off('data', onData);
       resolve();

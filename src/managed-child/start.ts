@@ -3,29 +3,59 @@ import { once } from 'node:events';
 import { SpawnError } from '../errors.ts';
 import type { Hold } from '../internal/hold.ts';
 import { identityOf } from '../internal/proc.ts';
+import { redactCredentials } from '../internal/redact.ts';
 import { layOutDescriptors } from './descriptors.ts';
 import { guard } from './guard.ts';
 import type { Settings } from './options.ts';
+import { ProcessGroup } from './process-group.ts';
 
 /** A child that runs, registered with the guard, and what it holds. */
 export interface Started {
   readonly process: ChildProcess;
+  readonly group: ProcessGroup;
   readonly holds: readonly Hold[];
 }
 
-/** Starts the leader of a new process group. If that fails nothing is held and a SpawnError tells why. */
+/** Starts the leader of a new process group. If that fails nothing is held and an error tells why. */
 export async function start(command: string, args: readonly string[], settings: Settings): Promise<Started> {
-  const holds = settings.holds.map((held) => held.hold());
+  const holds: Hold[] = [];
   try {
-    const { cwd, env, stdio, graceMs, termSignal } = settings;
-    const held = holds.flatMap(({ descriptors }) => descriptors);
-    const process = spawn(command, args, { cwd, env, detached: true, stdio: layOutDescriptors(stdio, held) });
-    if (process.pid === undefined) throw (await once(process, 'error'))[0];
-    guard.add({ pgid: process.pid, startTicks: identityOf(process.pid).startTicks, graceMs, termSignal });
-    process.on('error', () => {}); // a failed kill(2); the group's end is watched anyway
-    return { process, holds };
-  } catch (cause) {
+    for (const held of settings.holds) holds.push(held.hold());
+    const process = await launch(command, args, settings, holds);
+    const group = new ProcessGroup(identityOf(process.pid as number));
+    guard.add({ leader: group.leader, graceMs: settings.graceMs, termSignal: settings.termSignal });
+    return { process, group, holds };
+  } catch (error) {
     for (const { end } of holds) end();
-    throw new SpawnError(command, cause);
+    throw error;
   }
+}
+
+/** Resolves in the same turn as the process is started, so that the guard learns of it at once. */
+async function launch(
+  command: string,
+  args: readonly string[],
+  { cwd, env, stdio }: Settings,
+  holds: readonly Hold[],
+): Promise<ChildProcess> {
+  const descriptors = holds.flatMap((held) => held.descriptors);
+  const failed = (cause: unknown) => new SpawnError(command, hidingArguments(cause));
+  let process: ChildProcess;
+  try {
+    process = spawn(command, args, { cwd, env, detached: true, stdio: layOutDescriptors(stdio, descriptors) });
+  } catch (cause) {
+    throw failed(cause);
+  }
+  if (process.pid === undefined) throw failed((await once(process, 'error'))[0]);
+  // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
+  for (const emitter of [process, process.stdin, process.stdout, process.stderr]) emitter?.on('error', () => {});
+  return process;
+}
+
+/** Node puts the arguments into its error; a URL with a password may be among them, and a log prints causes. */
+function hidingArguments(cause: unknown): unknown {
+  if (typeof cause === 'object' && cause !== null && 'spawnargs' in cause) {
+    cause.spawnargs = (cause.spawnargs as string[]).map(redactCredentials);
+  }
+  return cause;
 }

@@ -43,13 +43,13 @@ export function isTaker(taker: ProcessIdentity, { pid, startTicks }: ProcessIden
 }
 
 /** Where the kernel keeps a lock: the file system's device, as `/proc/locks` writes it, and the inode. */
-export interface LockPlace {
+export interface KernelPlace {
   readonly device: string;
   readonly inode: number;
 }
 
 /** A snapshot of who took which lock; undefined where the system does not show it (`/proc/locks`). */
-export function lockTable(): ((place: LockPlace) => ProcessIdentity | undefined) | undefined {
+export function lockTable(): ((place: KernelPlace) => ProcessIdentity | undefined) | undefined {
   const table = read('/proc/locks');
   if (table === undefined) return undefined;
   return ({ device, inode }) => {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { type Stats, statSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { domainToASCII, fileURLToPath } from 'node:url';
 import { isSecretParameter } from '../internal/redact.ts';
 
-/** A scheme of two letters or more: `C:` is a drive. */
-const SCHEME = /^[a-z][a-z0-9+.-]+:/i;
+/** A scheme of two letters or more: `C:` is a drive. Blanks before it are not part of a URL. */
+const SCHEME = /^\s*[a-z][a-z0-9+.-]+:/i;
 
 /** Ports that say nothing; the URL class knows those of the web only. */
 const DEFAULT_PORTS: Record<string, string> = { 'rtsp:': '554', 'rtsps:': '322', 'rtmp:': '1935', 'mms:': '1755' };
@@ -24,19 +24,29 @@ const DEFAULT_PORTS: Record<string, string> = { 'rtsp:': '554', 'rtsps:': '322',
  * @throws TypeError for an empty string or a broken URL.
  */
 export function sourceKey(source: string | URL): string {
+  return sourceIdentities(source)[0];
+}
+
+/**
+ * The key of a source, and after it what else must be locked: a file by the name in its directory too, since that is all
+ * that is known of it to one who locks it before it is made or after it is removed.
+ */
+export function sourceIdentities(source: string | URL): readonly [key: string, ...others: string[]] {
   if (typeof source !== 'string' && !(source instanceof URL)) {
     throw new TypeError(`a source must be a string or a URL, received ${typeof source}`);
   }
-  if (source === '') throw new TypeError('a source must not be an empty string');
   const text = String(source);
-  if (!SCHEME.test(text)) return pathKey(resolve(text));
+  if (text === '') throw new TypeError('a source must not be an empty string');
+  if (/^\s*file:(?!\/)/i.test(text)) return pathIdentities(resolve(text.trim().slice('file:'.length)));
+  if (!SCHEME.test(text)) return pathIdentities(resolve(text));
   const url = parse(text);
-  return url.protocol === 'file:' ? pathKey(fileURLToPath(url)) : urlKey(url);
+  return url.protocol === 'file:' ? pathIdentities(fileURLToPath(url)) : [urlKey(url)];
 }
 
+/** An address to listen on (`udp://:1234`) has no host, which the URL class refuses. */
 function parse(text: string): URL {
   try {
-    return new URL(text);
+    return new URL(text.replace(/^(\s*(?:udp|srt|rtp|tcp|rtmp|rtsp):\/\/)@?(?=:\d)/i, '$10.0.0.0'));
   } catch {
     // The text is not repeated: what could not be parsed may hold a password anywhere.
     throw new TypeError(`a source that starts with ${text.slice(0, text.indexOf(':') + 1)} must be a valid URL`);
@@ -44,37 +54,50 @@ function parse(text: string): URL {
 }
 
 function urlKey(url: URL): string {
-  const path = url.protocol === 'hdhomerun:' ? hdhomerunPath(url.pathname) : url.pathname;
-  return `url:${url.protocol}${authority(url)}${path}${query(url)}`;
+  return `url:${url.protocol}${authority(url)}${path(url)}${query(url)}`;
 }
 
 function authority({ host, hostname, port, protocol }: URL): string {
   if (host === '') return '';
   const visiblePort = port === '' || port === DEFAULT_PORTS[protocol] ? '' : `:${port}`;
-  return `//${hostname.toLowerCase().replace(/\.$/, '')}${visiblePort}`;
+  const name = decodeURIComponent(hostname).toLowerCase();
+  return `//${(domainToASCII(name) || name).replace(/\.$/, '')}${visiblePort}`;
+}
+
+function path({ protocol, host, pathname }: URL): string {
+  const upper = pathname.replace(/%[0-9a-f]{2}/gi, (octet) => octet.toUpperCase());
+  // Device IDs are hexadecimal: their case says nothing.
+  if (protocol === 'hdhomerun:') return upper.replace(/^[0-9a-f]{8}(?=\/|$)/i, (id) => id.toUpperCase());
+  return host === '' ? withoutUsers(upper) : upper || '/';
 }
 
 function query(url: URL): string {
-  const parameters = new URLSearchParams(url.search);
-  for (const name of [...parameters.keys()]) if (isSecretParameter(name)) parameters.delete(name);
+  const parameters = new URLSearchParams();
+  for (const [name, value] of url.searchParams) {
+    if (!isSecretParameter(name)) parameters.append(name, withoutUsers(value));
+  }
   parameters.sort();
   const text = parameters.toString();
   return text === '' ? '' : `?${text}`;
 }
 
-/** Device IDs are hexadecimal: their case says nothing. */
-function hdhomerunPath(path: string): string {
-  return path.replace(/^[0-9a-f]{8}(?=\/|$)/i, (id) => id.toUpperCase());
+/** Removes user and password from URLs within a URL (`concat:http://u:p@host/a`), and from `user:password@host`. */
+function withoutUsers(text: string): string {
+  return text.replace(/(:\/\/)[^/?#\s]*@/g, '$1').replace(/^[^/?#]*@/, '');
 }
 
-function pathKey(path: string): string {
+function pathIdentities(path: string): readonly [string, ...string[]] {
   const stats = statOf(path);
-  if (stats?.isCharacterDevice()) return `device:char:${stats.rdev}`;
-  if (stats?.isBlockDevice()) return `device:block:${stats.rdev}`;
-  if (stats) return `file:${stats.dev}:${stats.ino}`;
+  if (stats?.isCharacterDevice()) return [`device:char:${stats.rdev}`];
+  if (stats?.isBlockDevice()) return [`device:block:${stats.rdev}`];
+  const byName = nameKey(path);
+  return stats ? [`file:${stats.dev}:${stats.ino}`, byName] : [byName];
+}
+
+function nameKey(path: string): string {
   const parent = dirname(path);
-  const above = parent === path ? '' : pathKey(parent);
-  return `${above}/${basename(path)}`;
+  if (parent === path) return 'file:/';
+  return `${pathIdentities(parent)[0]}/${basename(path)}`;
 }
 
 function statOf(path: string): Stats | undefined {

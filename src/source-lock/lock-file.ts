@@ -14,71 +14,85 @@ import type { LockHolder } from '../errors.ts';
 import { type ProcessIdentity, self } from '../internal/proc.ts';
 import { wallClock } from '../internal/time.ts';
 import { directoryError } from './directory.ts';
-import { type LockedFile, nameHolder, toHolder } from './holder.ts';
+import { displacedHolder, nameHolder, toHolder } from './holder.ts';
 import { type KernelLock, kernelDevice, lockTable } from './kernel-lock.ts';
 import { newSidecar, readSidecar, removeSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
 
-/**
- * One lock file that this process holds. All calls are synchronous: each is a handful of system calls on a local file
- * system, and nothing of this process can come between them.
- */
-export class LockFile implements LockedFile {
-  readonly path: string;
+/** Where a lock is kept. */
+export interface LockPlace {
   readonly key: string;
-  readonly device: string;
-  readonly inode: number;
+  readonly path: string;
+}
+
+/**
+ * One lock file that this process has locked. All calls are synchronous: each is a handful of system calls on a local
+ * file system, and nothing of this process can come between them.
+ *
+ * It is taken first and its tenure begun after: who takes several must not touch the sidecar of one before it has all.
+ */
+export class LockFile implements LockPlace {
+  readonly key: string;
+  readonly path: string;
   readonly descriptor: number;
-  readonly fence: bigint;
-  /** The dead holder this tenure follows. */
-  readonly reclaimedFrom: LockHolder | undefined;
   readonly #kernel: KernelLock;
-  #meta: Sidecar;
+  readonly #stats: Stats;
+  #tenure: { readonly fence: bigint; readonly reclaimedFrom: LockHolder | undefined; meta: Sidecar } | undefined;
 
   /** Takes the lock, or answers undefined if another holds it. */
-  static take(kernel: KernelLock, path: string, key: string, command: string | undefined): LockFile | undefined {
+  static take(kernel: KernelLock, { key, path }: LockPlace): LockFile | undefined {
     for (;;) {
-      const descriptor = open(path);
+      const file = new LockFile(kernel, { key, path }, open(path));
       try {
-        if (!kernel.tryLock(descriptor, self())) {
-          closeSync(descriptor);
-          return undefined;
-        }
-        if (isFileAt(path, fstatSync(descriptor))) return new LockFile(kernel, descriptor, path, key, command);
+        if (!kernel.tryLock(file.descriptor, self())) return file.#closed();
+        if (file.isInPlace()) return file.#isHeldByDisplaced() ? file.#closed() : file;
       } catch (error) {
-        closeSync(descriptor);
+        file.#closed();
         throw error;
       }
-      closeSync(descriptor); // replaced between open and lock
+      file.#closed(); // replaced between open and lock
     }
   }
 
-  private constructor(kernel: KernelLock, descriptor: number, path: string, key: string, command: string | undefined) {
+  private constructor(kernel: KernelLock, { key, path }: LockPlace, descriptor: number) {
     this.#kernel = kernel;
-    this.descriptor = descriptor;
-    this.path = path;
     this.key = key;
-    const stats = fstatSync(descriptor);
-    this.inode = stats.ino;
-    this.device = kernelDevice(descriptor);
-    shareWithGroup(descriptor, stats);
-    const left = readSidecar(path);
+    this.path = path;
+    this.descriptor = descriptor;
+    this.#stats = fstatSync(descriptor);
+  }
+
+  /** Grows with every tenure. */
+  get fence(): bigint {
+    return this.#tenure?.fence ?? 0n;
+  }
+
+  /** The dead holder this tenure follows. */
+  get reclaimedFrom(): LockHolder | undefined {
+    return this.#tenure?.reclaimedFrom;
+  }
+
+  /** Says whose the lock is now; until then a refusal names this process from the kernel alone. */
+  begin(command: string | undefined): void {
+    shareWithGroup(this.descriptor, this.#stats);
     // The lock is ours, so whoever wrote the sidecar that is still there is dead, unless it had let go.
-    this.reclaimedFrom = left && !left.released ? toHolder(this, left, 'meta') : undefined;
-    this.fence = nextFence(descriptor);
-    this.#meta = newSidecar(key, this.fence, command);
-    writeSidecar(path, this.#meta);
+    const left = readSidecar(this.path);
+    const reclaimedFrom = left && !left.released ? toHolder(this, left, 'meta') : undefined;
+    const fence = nextFence(this.descriptor);
+    const meta = newSidecar({ key: this.key, fence: String(fence), lockInode: this.#stats.ino }, command);
+    this.#tenure = { fence, reclaimedFrom, meta };
+    writeSidecar(this.path, meta);
   }
 
   /** Records the children that hold the lock too, so that a refusal can name them after this process is dead. */
   recordChildren(children: readonly ProcessIdentity[]): void {
-    this.#meta = { ...this.#meta, children: children.map(({ pid, startTicks }) => ({ pid, startTicks })) };
-    writeSidecar(this.path, this.#meta);
+    this.#amend({ children: children.map(({ pid, startTicks }) => ({ pid, startTicks })) });
   }
 
   /** Whether the file at the path is still the one that is locked; true while that can't be told. */
   isInPlace(): boolean {
     try {
-      return isFileAt(this.path, fstatSync(this.descriptor));
+      const there = statSync(this.path, { throwIfNoEntry: false });
+      return there?.dev === this.#stats.dev && there.ino === this.#stats.ino;
     } catch {
       return true;
     }
@@ -86,9 +100,12 @@ export class LockFile implements LockedFile {
 
   /** Frees a lock that no child has inherited. The unlock is explicit: a close alone waits for a fork in another thread. */
   free(): void {
-    removeSidecar(this.path, this.#meta.token);
-    this.#kernel.unlock(this.descriptor, self());
-    closeSync(this.descriptor);
+    try {
+      this.#tidy();
+    } finally {
+      this.#kernel.unlock(this.descriptor, self());
+      closeSync(this.descriptor);
+    }
   }
 
   /**
@@ -96,18 +113,20 @@ export class LockFile implements LockedFile {
    * descriptor is only closed, and the kernel frees the lock with the last that has it.
    */
   letGo(): void {
-    this.#meta = { ...this.#meta, released: wallClock().toISOString() };
-    if (readSidecar(this.path)?.token === this.#meta.token) writeSidecar(this.path, this.#meta);
-    closeSync(this.descriptor);
+    try {
+      this.#amend({ released: wallClock().toISOString() });
+    } finally {
+      closeSync(this.descriptor);
+    }
   }
 
-  /** After {@link letGo}: whether nothing of this tenure holds the lock any more. Tidies the sidecar if so. */
-  isFree(): boolean {
-    if (readSidecar(this.path)?.token !== this.#meta.token || !this.#fileIsThere()) return true;
+  /** After {@link letGo}: whether nothing of this tenure holds the lock any more. If so its sidecar is gone too. */
+  tryTidy(): boolean {
+    if (!this.#isOurs() || statSync(this.path, { throwIfNoEntry: false })?.ino !== this.#stats.ino) return true;
     const descriptor = open(this.path);
     try {
       if (!this.#kernel.tryLock(descriptor, self())) return false;
-      removeSidecar(this.path, this.#meta.token);
+      this.#tidy();
       this.#kernel.unlock(descriptor, self());
       return true;
     } finally {
@@ -115,8 +134,28 @@ export class LockFile implements LockedFile {
     }
   }
 
-  #fileIsThere(): boolean {
-    return statSync(this.path, { throwIfNoEntry: false })?.ino === this.inode;
+  #closed(): undefined {
+    closeSync(this.descriptor);
+  }
+
+  /** The holder of a file that was moved away from this path lives: the source is its own all the same. */
+  #isHeldByDisplaced(): boolean {
+    return displacedHolder(this, this.#stats.ino, readSidecar(this.path)) !== undefined;
+  }
+
+  /** A sidecar of another tenure is not ours to write. */
+  #isOurs(): boolean {
+    return this.#tenure !== undefined && readSidecar(this.path)?.token === this.#tenure.meta.token;
+  }
+
+  #amend(change: Partial<Sidecar>): void {
+    if (!this.#tenure || !this.#isOurs()) return;
+    this.#tenure.meta = { ...this.#tenure.meta, ...change };
+    writeSidecar(this.path, this.#tenure.meta);
+  }
+
+  #tidy(): void {
+    if (this.#isOurs()) removeSidecar(this.path);
   }
 }
 
@@ -127,11 +166,6 @@ function open(path: string): number {
   } catch (error) {
     throw directoryError(dirname(path), error);
   }
-}
-
-function isFileAt(path: string, { dev, ino }: Stats): boolean {
-  const there = statSync(path, { throwIfNoEntry: false });
-  return there?.dev === dev && there.ino === ino;
 }
 
 /** All users of the directory's group lock the same file, whatever the umask of the one that made it. */
@@ -149,10 +183,9 @@ function nextFence(descriptor: number): bigint {
   return fence;
 }
 
-/** Who holds the lock file at `path`, without touching the lock. */
+/** Who holds the lock file at `path`, without touching the lock. Without a key, the sidecar's is told. */
 export function inspectFile(
-  path: string,
-  key: string,
+  { key, path }: { readonly key?: string; readonly path: string },
   table: ReturnType<typeof lockTable> = lockTable(),
 ): LockHolder | undefined {
   let descriptor: number;
@@ -164,7 +197,7 @@ export function inspectFile(
   }
   try {
     const { ino } = fstatSync(descriptor);
-    const known = key || (readSidecar(path)?.key ?? '');
+    const known = key ?? readSidecar(path)?.key ?? '';
     return nameHolder({ path, key: known, inode: ino, device: kernelDevice(descriptor) }, table);
   } finally {
     closeSync(descriptor);

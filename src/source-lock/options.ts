@@ -58,11 +58,18 @@ export function warn(listener: (warning: LockWarning) => void, warning: LockWarn
   try {
     listener(warning);
   } catch (error) {
-    process.emitWarning(error as Error);
+    process.emitWarning(error instanceof Error ? error : new Error(`onWarning failed: ${String(error)}`));
   }
 }
 
+/** Which per-user directories were told of: once is enough for a process. */
+const told = new Set<string>();
+
 function emitWarning(warning: LockWarning): void {
+  if (warning.code === 'PER_USER_DIRECTORY') {
+    if (told.has(warning.path)) return;
+    told.add(warning.path);
+  }
   process.emitWarning(describe(warning), { type: 'HoldfastWarning', code: `HOLDFAST_${warning.code}` });
 }
 

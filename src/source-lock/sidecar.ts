@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { type ProcessIdentity, self, surroundings } from '../internal/proc.ts';
 import { redactCredentials } from '../internal/redact.ts';
 import { wallClock } from '../internal/time.ts';
@@ -20,16 +20,21 @@ export interface Sidecar extends ProcessIdentity {
   readonly bootId: string;
   readonly pidNamespace: string;
   readonly fence: string;
+  /** Tells a lock file that was moved away from the one that is there. */
+  readonly lockInode: number;
   /** Children that hold the lock too. */
   readonly children: readonly ProcessIdentity[];
   /** The owner has let go; what it started may not have. */
   readonly released?: string;
 }
 
-export function newSidecar(key: string, fence: bigint, command: string | undefined): Sidecar {
+/** What the lock itself knows of a tenure. */
+type Tenure = Pick<Sidecar, 'key' | 'fence' | 'lockInode'>;
+
+export function newSidecar(tenure: Tenure, command: string | undefined): Sidecar {
   const cmd = redactCredentials(command ?? process.argv.join(' '));
   const started = wallClock().toISOString();
-  return { token: randomUUID(), key, ...self(), ...surroundings(), started, cmd, fence: String(fence), children: [] };
+  return { token: randomUUID(), ...tenure, ...self(), ...surroundings(), started, cmd, children: [] };
 }
 
 function sidecarPath(lockPath: string): string {
@@ -46,21 +51,25 @@ export function readSidecar(lockPath: string): Sidecar | undefined {
   }
 }
 
-/** Readers see the old one or the new one, never half of one. */
+/**
+ * Readers see the old one or the new one, never half of one. Whatever has the temporary name is not written to: it may be
+ * a link, or another user's.
+ */
 export function writeSidecar(lockPath: string, meta: Sidecar): void {
   const path = sidecarPath(lockPath);
-  writeFileSync(`${path}.tmp`, `${JSON.stringify(meta)}\n`, { mode: 0o660 });
+  rmSync(`${path}.tmp`, { force: true });
+  const descriptor = openSync(`${path}.tmp`, 'wx', 0o660);
+  try {
+    fchmodSync(descriptor, 0o660);
+    writeSync(descriptor, `${JSON.stringify(meta)}\n`);
+  } finally {
+    closeSync(descriptor);
+  }
   renameSync(`${path}.tmp`, path);
 }
 
-/** Removes the sidecar of this tenure; a later one's stays. */
-export function removeSidecar(lockPath: string, token: string): void {
-  if (readSidecar(lockPath)?.token !== token) return;
-  try {
-    unlinkSync(sidecarPath(lockPath));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
+export function removeSidecar(lockPath: string): void {
+  rmSync(sidecarPath(lockPath), { force: true });
 }
 
 function isSidecar(value: unknown): value is Sidecar {

@@ -1,15 +1,16 @@
-import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type LockHolder, LockInUseError, LockLostError, SourceBusyError } from '../errors.ts';
+import { ClosedError, type LockHolder, LockInUseError, LockLostError, SourceBusyError } from '../errors.ts';
 import { abortable } from '../internal/abort.ts';
 import { diagnosticsOf } from '../internal/diagnostics.ts';
 import type { Hold, Holdable, HoldingChild } from '../internal/hold.ts';
-import { after, now, sleep } from '../internal/time.ts';
-import { directoryError, lockDirectory, prepareDirectory } from './directory.ts';
-import { processesWithOpen } from './holder.ts';
-import { type KernelLock, kernelLock, lockTable } from './kernel-lock.ts';
-import { lockFileName, sourceKey } from './key.ts';
-import { inspectFile, LockFile } from './lock-file.ts';
+import { checkKnown, checkNumber, checkSignal } from '../internal/options.ts';
+import { after, idle, now, sleep } from '../internal/time.ts';
+import { placesOf, type Source, takeAll, type Wanted } from './acquisition.ts';
+import { lockDirectory, lockFilesIn } from './directory.ts';
+import { inheritorsOf } from './holder.ts';
+import { kernelLock, lockTable } from './kernel-lock.ts';
+import { lockFileName, sourceIdentities } from './key.ts';
+import { inspectFile, type LockFile } from './lock-file.ts';
 import { checkOptions, type LockWarning, type SourceLockOptions, warn } from './options.ts';
 import { watchPlace } from './place-watch.ts';
 
@@ -20,9 +21,6 @@ const RETRY_MS = 25;
 /** A refusal whose holder can't be named is a holder just going; how often and how quickly to look again. */
 const UNNAMED_RETRIES = 10;
 const UNNAMED_RETRY_MS = 5;
-
-/** A source to be locked, by one of its identities. */
-export type Source = string | URL | readonly (string | URL)[];
 
 /**
  * The exclusive right to read a source, among all processes of this host.
@@ -57,7 +55,9 @@ export class SourceLock implements AsyncDisposable, Holdable {
   readonly #watch: Disposable;
   readonly #children = new Map<Hold, HoldingChild | undefined>();
   readonly #freed = Promise.withResolvers<void>();
-  #isReleased = false;
+  #phase: 'held' | 'releasing' | 'dropped' = 'held';
+  /** Set by the disposal: a child that is just being started must not keep the lock. */
+  #endsChildren = false;
   /** Whether a child ever inherited the descriptors; then they are closed, never unlocked. */
   #wasShared = false;
 
@@ -75,12 +75,12 @@ export class SourceLock implements AsyncDisposable, Holdable {
     const { timeoutMs, signal, warning } = checkOptions(options);
     signal?.throwIfAborted();
     const kernel = await kernelLock();
-    const wanted = await placesOf(source, options.dir, warning);
+    const wanted = placesOf(source, options.dir, warning);
     const deadline = now() + timeoutMs;
     for (let tries = 0; ; tries++) {
       signal?.throwIfAborted();
-      const taken = takeAll(kernel, wanted, options.command);
-      if (taken.files) return new SourceLock(taken.files, wanted.first, warning);
+      const taken = takeAll(kernel, wanted.places, options.command);
+      if (taken.files) return new SourceLock(taken.files, wanted, warning);
       const { key, holder } = taken.refused;
       const isGoing = holder === undefined && tries < UNNAMED_RETRIES;
       if (!isGoing && now() >= deadline) {
@@ -109,30 +109,33 @@ export class SourceLock implements AsyncDisposable, Holdable {
     source: string | URL,
     options: { readonly dir?: string | undefined } = {},
   ): Promise<LockHolder | undefined> {
-    const key = sourceKey(source);
-    return inspectFile(join(lockDirectory(options.dir).path, lockFileName(key)), key);
+    const directory = lockDirectory(options.dir, 'look').path;
+    const holders = sourceIdentities(source).map((key) =>
+      inspectFile({ key, path: join(directory, lockFileName(key)) }),
+    );
+    return holders.find((holder) => holder !== undefined);
   }
 
   /** All locks of a directory that are held now. */
   static async list(options: { readonly dir?: string | undefined } = {}): Promise<LockHolder[]> {
-    const { path } = lockDirectory(options.dir);
+    const { path } = lockDirectory(options.dir, 'look');
     const table = lockTable();
-    const holders = lockFilesIn(path).map((name) => inspectFile(join(path, name), '', table));
+    const holders = lockFilesIn(path).map((name) => inspectFile({ path: join(path, name) }, table));
     return holders.filter((holder) => holder !== undefined);
   }
 
-  private constructor(files: readonly LockFile[], first: string, warning: (warning: LockWarning) => void) {
-    const named = files.find(({ path }) => path === first) as LockFile;
+  private constructor(files: readonly LockFile[], wanted: Wanted, warning: (warning: LockWarning) => void) {
+    const named = files.find(({ key }) => key === wanted.first) as LockFile;
     this.#files = files;
     this.key = named.key;
-    this.keys = files.map(({ key }) => key);
+    this.keys = wanted.keys;
     this.path = named.path;
     this.fence = named.fence;
     if (named.reclaimedFrom) this.reclaimedFrom = named.reclaimedFrom;
     this.#watch = watchPlace(() => this.#checkPlace());
     publish('created', { lock: this });
     for (const { key, reclaimedFrom } of files) {
-      if (!reclaimedFrom) continue;
+      if (!reclaimedFrom || !this.keys.includes(key)) continue;
       publish('reclaimed', { lock: this, key, holder: reclaimedFrom });
       warn(warning, { code: 'DEAD_HOLDER', key, holder: reclaimedFrom });
     }
@@ -154,9 +157,11 @@ export class SourceLock implements AsyncDisposable, Holdable {
   async release(
     options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined } = {},
   ): Promise<void> {
-    const { timeoutMs = 10_000, signal } = options;
-    this.#isReleased = true;
-    if (this.#children.size === 0) this.#drop();
+    checkKnown('release', options, ['signal', 'timeoutMs']);
+    const timeoutMs = checkNumber('timeoutMs', options.timeoutMs ?? 10_000);
+    const signal = checkSignal(options.signal);
+    if (this.#phase === 'held') this.#phase = 'releasing';
+    this.#dropIfUnused();
     const { promise: late, reject } = Promise.withResolvers<never>();
     const deadline = after(timeoutMs, () => reject(new LockInUseError(this.key, this.#holdingPids(), timeoutMs)));
     try {
@@ -166,65 +171,75 @@ export class SourceLock implements AsyncDisposable, Holdable {
     }
   }
 
-  /** Terminates the children that hold the lock, then releases it. */
+  /** Terminates the children that hold the lock, one that is just being started too, then releases it. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#endsChildren = true;
     await Promise.all([...this.#children.values()].map((child) => child?.terminate('its lock is disposed')));
     await this.release();
   }
 
   /** A reference for a child that is about to be started; `ManagedChild` calls this for its option `holds`. */
   hold(): Hold {
-    if (this.#isReleased) throw new LockLostError(this.key, this.path, 'it is released');
+    if (this.#phase !== 'held' || this.#endsChildren) throw new ClosedError(`the lock of ${this.key}`);
     this.#wasShared = true;
     const reference: Hold = {
       descriptors: this.#files.map(({ descriptor }) => descriptor),
-      started: (child) => {
-        this.#children.set(reference, child);
-        this.#recordChildren();
-      },
-      end: () => this.#endHold(reference),
+      started: (child) => this.#childStarted(reference, child),
+      end: () => this.#childEnded(reference),
     };
     this.#children.set(reference, undefined);
     return reference;
   }
 
-  #endHold(reference: Hold): void {
+  #childStarted(reference: Hold, child: HoldingChild): void {
+    this.#children.set(reference, child);
+    this.#recordChildren();
+    // What goes wrong there is told by the child and by release().
+    if (this.#endsChildren) child.terminate('its lock is disposed').catch(() => {});
+  }
+
+  #childEnded(reference: Hold): void {
     if (!this.#children.delete(reference)) return;
-    if (this.#isReleased && this.#children.size === 0) this.#drop();
-    else this.#recordChildren();
+    this.#recordChildren();
+    this.#dropIfUnused();
   }
 
   #recordChildren(): void {
     const running = [...this.#children.values()].filter((child) => child !== undefined);
-    for (const file of this.#files) file.recordChildren(running);
+    for (const file of this.#files) this.#attempt(() => file.recordChildren(running));
   }
 
-  /** Runs once, when the owner and every child have let go. */
-  #drop(): void {
-    if (this.#isDropped) return;
-    this.#isDropped = true;
+  /** The owner and every child have let go. */
+  #dropIfUnused(): void {
+    if (this.#phase !== 'releasing' || this.#children.size > 0) return;
+    this.#phase = 'dropped';
     this.#watch[Symbol.dispose]();
-    for (const file of this.#files.toReversed()) {
-      if (this.#wasShared) file.letGo();
-      else file.free();
-    }
+    for (const file of this.#files.toReversed()) this.#attempt(() => (this.#wasShared ? file.letGo() : file.free()));
     publish('released', { lock: this });
     if (this.#wasShared) void this.#untilFree();
     else this.#freed.resolve();
   }
-  #isDropped = false;
 
   /** A process that left its tree unseen may still have the descriptor. */
   async #untilFree(): Promise<void> {
-    for (let waitMs = 1; !this.#files.every((file) => file.isFree()); waitMs = Math.min(waitMs * 2, 200)) {
-      await sleep(waitMs);
-    }
+    const isFree = () => this.#files.every((file) => this.#attempt(() => file.tryTidy()) ?? false);
+    for (let waitMs = 1; !isFree(); waitMs = Math.min(waitMs * 2, 200)) await idle(waitMs);
     this.#freed.resolve();
+  }
+
+  /** The kernel's lock is what counts: that it could not be explained is told, and changes nothing. */
+  #attempt<T>(step: () => T): T | undefined {
+    try {
+      return step();
+    } catch (error) {
+      publish('failure', { lock: this, error });
+      return undefined;
+    }
   }
 
   #holdingPids(): number[] {
     const known = [...this.#children.values()].flatMap((child) => child?.pid ?? []);
-    return known.length > 0 ? known : processesWithOpen(this.path);
+    return known.length > 0 ? known : inheritorsOf(this.path, process.pid);
   }
 
   #checkPlace(): void {
@@ -233,67 +248,5 @@ export class SourceLock implements AsyncDisposable, Holdable {
     const error = new LockLostError(moved.key, moved.path, 'its file was removed or replaced');
     publish('lost', { lock: this, error });
     this.#lost.abort(error);
-  }
-}
-
-interface Places {
-  /** The path of the source that was given first. */
-  readonly first: string;
-  /** In sorted order: who takes several takes them in the same order as everybody else. */
-  readonly sorted: readonly { readonly key: string; readonly path: string }[];
-}
-
-async function placesOf(
-  source: Source,
-  dir: string | undefined,
-  warning: (warning: LockWarning) => void,
-): Promise<Places> {
-  const sources = [source].flat() as readonly (string | URL)[];
-  if (sources.length === 0) throw new TypeError('a list of sources must not be empty');
-  const directory = lockDirectory(dir);
-  const places = new Map<string, string>();
-  for (const each of sources) {
-    const key = sourceKey(each);
-    places.set(key, join(directory.path, lockFileName(key)));
-  }
-  prepareDirectory(directory.path);
-  if (directory.perUser) warn(warning, { code: 'PER_USER_DIRECTORY', path: directory.path });
-  const [first] = places.values();
-  const sorted = [...places].map(([key, path]) => ({ key, path })).sort((a, b) => (a.key < b.key ? -1 : 1));
-  return { first: first as string, sorted };
-}
-
-type Taken =
-  | { readonly files: readonly LockFile[] }
-  | { readonly files?: undefined; readonly refused: { key: string; holder: LockHolder | undefined } };
-
-function takeAll(kernel: KernelLock, { sorted }: Places, command: string | undefined): Taken {
-  const files: LockFile[] = [];
-  try {
-    for (const { key, path } of sorted) {
-      const file = LockFile.take(kernel, path, key, command);
-      if (!file) {
-        freeAll(files);
-        return { refused: { key, holder: inspectFile(path, key) } };
-      }
-      files.push(file);
-    }
-  } catch (error) {
-    freeAll(files);
-    throw error;
-  }
-  return { files };
-}
-
-function freeAll(files: LockFile[]): void {
-  for (const file of files.toReversed()) file.free();
-}
-
-function lockFilesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory).filter((name) => name.endsWith('.lock'));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw directoryError(directory, error);
   }
 }

@@ -5,6 +5,7 @@ import { DeviceClient, HdhomerunSimulator, isValidDeviceId } from '../../example
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/ports.ts';
 import { isRunning } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { inspectTransportStream, probe } from '../support/transport-stream.ts';
 import { readFor, startSimulator } from './support.ts';
@@ -186,9 +187,9 @@ describe('tuners', () => {
     const left = performance.now();
     stream.destroy();
     await eventually(() => expect(simulator.tuners()[0]?.holder).toBeUndefined());
-    expect(performance.now() - left).toBeLessThan(250);
+    expect(performance.now() - left).toBeLessThan(promisedMs(250));
     await eventually(() => expect(isRunning(pid)).toBe(false));
-    expect(performance.now() - left).toBeLessThan(1000);
+    expect(performance.now() - left).toBeLessThan(promisedMs(1000));
   });
 
   test('an ffmpeg is gone after its client left, also while the client did not read', async () => {

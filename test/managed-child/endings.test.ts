@@ -54,3 +54,20 @@ test('an abort in the owner ends the whole tree and the owner goes on', async ()
   expect(isRunning(owner.pid)).toBe(true);
   await owner.kill();
 });
+
+test('a signal that shells do not know by name still ends the tree when the owner is killed', async () => {
+  const owner = startFixture('owner', [trees.plain?.script, 1, 100, null, { termSignal: 'SIGSTKFLT' }]);
+  const pids: number[] = await owner.next();
+  await owner.kill('SIGKILL');
+  await eventually(() => expect(pids.filter(isRunning)).toEqual([]));
+});
+
+test('the grace of many stubborn trees is counted by the clock, not by how long it takes to look at them', async () => {
+  const owner = startFixture('many-stubborn', [150, 400]);
+  const pids: number[] = await owner.next();
+  expect(pids).toHaveLength(150);
+  await owner.kill('SIGKILL');
+  const before = performance.now();
+  await eventually(() => expect(pids.filter(isRunning)).toEqual([]), 10_000);
+  expect(performance.now() - before).toBeLessThan(3_000);
+});

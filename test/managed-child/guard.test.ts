@@ -41,3 +41,15 @@ test('the guard ignores the signals of a terminal and of a service manager', asy
   await owner.kill();
   await eventually(() => expect(isRunning(guard)).toBe(false));
 });
+
+test('a guard that can not be replaced at once, for want of descriptors, is replaced when it can be', async () => {
+  const owner = startFixture('guarded', [{ starving: true }], { TEST_DESCRIPTORS: '100' });
+  await owner.next();
+  const before: { pid: number; command: string }[] = await owner.next();
+  const first = before.find(isGuard)?.pid as number;
+  process.kill(first, 'SIGKILL');
+  expect(await owner.next()).toBe('fed');
+  await eventually(() => expect(childrenOf(owner.pid).filter(isGuard)).toHaveLength(1));
+  await owner.kill();
+  await eventually(() => expect(before.map(({ pid }) => pid).filter(isRunning)).toEqual([]));
+});

@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { inspect } from 'node:util';
 import { ChildExitError, ManagedChild, ReadyTimeoutError, SpawnError, TreeSurvivedError } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
@@ -45,6 +48,16 @@ describe('the exit', () => {
     expect(stderrTail).not.toContain('secret');
   });
 
+  test('never begins within a password that was cut in two', async () => {
+    for (let pad = 0; pad < 40; pad += 3) {
+      const text = `http://admin:hunter2-hunter2@camera/1 ${'x'.repeat(16 * 1024 - pad)}\nlast words\n`;
+      const child = await ManagedChild.spawn(process.execPath, ['-e', 'process.stderr.write(process.argv[1])', text]);
+      const { stderrTail } = await child.closed;
+      expect(stderrTail).not.toContain('hunter2');
+      expect(stderrTail).toContain('last words');
+    }
+  }, 60_000);
+
   test('of the leader comes before the end of a tree whose grandchild takes longer', async () => {
     const child = await sh(`sh -c "trap '' TERM; echo; while :; do sleep 0.05; done" & read -r go; exit 4`, {
       graceMs: 200,
@@ -58,6 +71,32 @@ describe('the exit', () => {
     expect((await child.closed).code).toBe(4);
     expect(performance.now() - before).toBeGreaterThan(50);
   });
+});
+
+test('a child that has ended by itself is not signalled by a later terminate, and keeps nothing waiting', async () => {
+  const child = await sh('exit 0', { graceMs: 60_000 });
+  await child.closed;
+  const signals: unknown[] = [];
+  const { kill } = process;
+  process.kill = (...args) => {
+    signals.push(args);
+    return kill(...args);
+  };
+  try {
+    expect(await child.terminate()).toMatchObject({ reason: 'exited' });
+    await child[Symbol.asyncDispose]();
+  } finally {
+    process.kill = kill;
+  }
+  expect(signals).toEqual([]);
+  expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length).toBeLessThan(5);
+});
+
+test('writing to a child that does not read any more is no crash', async () => {
+  const child = await sh('exec 0<&-; echo; sleep 300', { stdin: 'pipe', ready: { when: 'stdout', timeoutMs: 5_000 } });
+  const error = await new Promise((resolve) => child.stdin?.write('x'.repeat(1_000_000), resolve));
+  expect(error).toMatchObject({ code: 'EPIPE' });
+  await child.terminate();
 });
 
 describe('the tree', () => {
@@ -168,6 +207,11 @@ describe('what can not be started', () => {
     expect(error.message).toContain(code);
   });
 
+  test('does not show the passwords in its arguments', async () => {
+    const error = await ManagedChild.spawn('/nowhere/ffmpeg', ['-i', 'rtsp://admin:hunter2@camera/1']).catch((e) => e);
+    expect(inspect(error)).not.toContain('hunter2');
+  });
+
   test('a file that is not executable is a SpawnError that says so', async () => {
     const path = join(temporaryDirectory(), 'ffmpeg');
     writeFileSync(path, '');
@@ -188,6 +232,8 @@ describe('what can not be started', () => {
     [{ termSignal: 'TERM' }, TypeError, 'termSignal'],
     [{ termSignal: 'SIGNOPE' }, TypeError, 'termSignal'],
     [{ signal: {} }, TypeError, 'signal must be an AbortSignal'],
+    [{ stdin: Number.POSITIVE_INFINITY }, RangeError, 'stdin'],
+    [{ holds: {} }, TypeError, 'holds must be a SourceLock'],
     [{ timeout: 5 }, TypeError, 'has no option timeout'],
   ])('the option %j is refused by name', async (options, type, message) => {
     const error = await sh('true', options).catch((e) => e);
@@ -228,6 +274,13 @@ describe('ready', () => {
     expect(String(chunk)).toBe('listening');
   });
 
+  test('by a pattern on stderr keeps what stdout said and closed before', async () => {
+    const child = await sh('echo said; exec 1>&-; sleep 0.1; echo ready >&2; sleep 0.1', {
+      ready: { when: /ready/, timeoutMs: 5_000 },
+    });
+    expect(await text(child.stdout as Readable)).toBe('said\n');
+  });
+
   test('that does not come in time ends the tree and says what it wrote', async () => {
     const started = sh("trap '' TERM; echo no signal >&2; while :; do sleep 0.1; done", {
       graceMs: 50,
@@ -261,6 +314,18 @@ describe('ready', () => {
 });
 
 describe('a stall', () => {
+  test('is not what this process causes by a blocked event loop', async () => {
+    const child = await sh('while :; do echo on air; sleep 0.02; done', { stallTimeoutMs: 200 });
+    child.stdout?.resume();
+    for (let round = 0; round < 4; round++) {
+      await once(child.stdout as Readable, 'data');
+      const end = performance.now() + 400;
+      while (performance.now() < end);
+      await once(child.stdout as Readable, 'data');
+    }
+    expect(await child.terminate()).toMatchObject({ reason: 'terminated' });
+  });
+
   test('of stdout ends the tree, reason stalled', async () => {
     const child = await sh('echo on air; sleep 300', { stallTimeoutMs: 100 });
     child.stdout?.resume();
@@ -286,6 +351,28 @@ test('stdout ends although a process that left the tree keeps it open', async ()
   try {
     for await (const _ of child.stdout ?? []);
     expect(isRunning(escaped)).toBe(true);
+  } finally {
+    process.kill(escaped, 'SIGKILL');
+  }
+});
+
+test('stdout that was given up does not fall over what is written to it later', async () => {
+  const child = await sh('setsid sh -c "echo \\$\\$; sleep 1; echo late; exec sleep 300" & sleep 0.2');
+  let output = '';
+  const read = () => {
+    output += child.stdout?.read() ?? '';
+  };
+  child.stdout?.on('readable', read);
+  const escaped = Number(
+    await eventually(() => {
+      expect(output).toMatch(/^\d+\n/);
+      return output;
+    }),
+  );
+  await once(child.stdout as Readable, 'end');
+  try {
+    await child.closed;
+    await eventually(() => expect(child.stdout?.closed).toBe(true));
   } finally {
     process.kill(escaped, 'SIGKILL');
   }

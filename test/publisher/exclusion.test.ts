@@ -2,7 +2,7 @@ import { SourceLock } from 'holdfast';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, PublisherProcess, processesWith, TIMED, tempDir, timed, Viewer } from './support.ts';
+import { ask, PublisherProcess, processesWith, tempDir, timed, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 /** The spelling of the first publisher is `http://127.0.0.1:…/auto/v5.1`, by its device's lineup. */
@@ -85,25 +85,21 @@ describe('a second publisher for the same channel', () => {
     expect(viewer.status).toBe(200);
   });
 
-  it(
-    'gets the channel at once after the first was killed with SIGKILL, whose tuner is free within 250 ms',
-    TIMED,
-    async () => {
-      const first = await startFirst();
-      using held = await Viewer.open(`${first.url}/channels/5.1.ts`);
-      await held.more();
-      first.kill('SIGKILL');
-      const elapsedMs = await timed(250, async () => {
-        expect(encoders()).toEqual([]);
-        expect(simulator.streams()).toBe(0);
-        expect(await SourceLock.inspect(simulator.source('5.1'), { dir: lockDir })).toBeUndefined();
-      });
-      console.log(`kill -9 to ffmpeg, tuner and lock gone: ${elapsedMs} ms`);
-      using viewer = await Viewer.open(`${second.url}/channels/5.1.ts`);
-      await viewer.more();
-      expect(viewer.status).toBe(200);
-      expect(second.output).toMatch(new RegExp(`took over .* from pid ${first.pid}, which died with it`));
-      await first.exited;
-    },
-  );
+  it('gets the channel at once after the first was killed with SIGKILL, whose tuner is free within 250 ms', async () => {
+    const first = await startFirst();
+    using held = await Viewer.open(`${first.url}/channels/5.1.ts`);
+    await held.more();
+    first.kill('SIGKILL');
+    const elapsedMs = await timed(250, async () => {
+      expect(encoders()).toEqual([]);
+      expect(simulator.streams()).toBe(0);
+      expect(await SourceLock.inspect(simulator.source('5.1'), { dir: lockDir })).toBeUndefined();
+    });
+    console.log(`kill -9 to ffmpeg, tuner and lock gone: ${elapsedMs} ms`);
+    using viewer = await Viewer.open(`${second.url}/channels/5.1.ts`);
+    await viewer.more();
+    expect(viewer.status).toBe(200);
+    expect(second.output).toMatch(new RegExp(`took over .* from pid ${first.pid}, which died with it`));
+    await first.exited;
+  });
 });

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { onTestFinished } from 'vitest';
 import { findFfmpeg, findFfprobe } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { promisedMs } from '../support/promised.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests judge what the program answers
 export type Json = any;
@@ -209,13 +210,10 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** For tests of a time that is promised: on a machine whose cores are all taken, one measurement may be late. */
-export const TIMED = { retry: 2 } as const;
-
 /** How long it takes until `check` no longer throws; an error if that is longer than `limitMs`. */
 export async function timed(limitMs: number, check: () => void | Promise<void>): Promise<number> {
   const begun = performance.now();
-  await eventually(check, limitMs);
+  await eventually(check, promisedMs(limitMs));
   return Math.round(performance.now() - begun);
 }
 

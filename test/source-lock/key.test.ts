@@ -12,6 +12,11 @@ test.each([
   ['https://example.com/', 'https://example.com'],
   ['hdhomerun:1234ABC2/v5.1', 'HDHomeRun:1234abc2/v5.1'],
   ['udp://239.0.0.1:1234', 'udp://@239.0.0.1:1234'],
+  ['udp://0.0.0.0:1234', 'udp://@:1234'],
+  ['srt://0.0.0.0:9000?mode=listener', 'srt://:9000?mode=listener'],
+  ['rtsp://camera/', 'rtsp://camera'],
+  ['http://example.com/%2F', 'http://example.com/%2f'],
+  ['rtsp://b%C3%BCcher.example/1', 'rtsp://xn--bcher-kva.example/1'],
 ])('%s and %s are one source', (one, other) => {
   expect(sourceKey(one)).toBe(sourceKey(other));
   expect(sourceKey(new URL(one))).toBe(sourceKey(other));
@@ -53,6 +58,22 @@ test.each([
   [5, 'received number'],
 ])('%j is refused', (source, message) => {
   expect(() => sourceKey(source as string)).toThrow(message);
+});
+
+test.each([
+  'http://joe:secret@host/a',
+  ' http://joe:secret@host/a',
+  'async:http://joe:secret@host/a',
+  'concat:http://joe:secret@host/a|http://joe:secret@host/b',
+  'joe:secret@host/a',
+  'http://proxy/?url=http%3A%2F%2Fjoe%3Asecret%40host%2Fa',
+  'http://host/?api-key=secret&auth_token=secret&%74oken=secret&X-Amz-Signature=secret',
+])('no credential of %s is in its key', (source) => {
+  expect(sourceKey(source)).not.toContain('secret');
+});
+
+test('a file: URL without a slash is a path like any other', () => {
+  expect(sourceKey('file:package.json')).toBe(sourceKey('package.json'));
 });
 
 test('a broken URL is refused without its password', () => {

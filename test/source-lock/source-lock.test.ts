@@ -1,7 +1,10 @@
+import { once } from 'node:events';
 import {
+  closeSync,
   existsSync,
   linkSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -12,10 +15,19 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
-import { LockDirectoryError, LockInUseError, LockLostError, ManagedChild, SourceBusyError, SourceLock } from 'holdfast';
+import type { Readable } from 'node:stream';
+import {
+  ClosedError,
+  LockDirectoryError,
+  LockInUseError,
+  LockLostError,
+  ManagedChild,
+  SourceBusyError,
+  SourceLock,
+} from 'holdfast';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { isRunning, openDescriptors, startFixture } from '../support/processes.ts';
+import { fixtureArguments, isRunning, locksOf, openDescriptors, startFixture } from '../support/processes.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const tuner = 'http://192.168.1.20:5004/auto/v5.1';
@@ -99,6 +111,19 @@ describe('a source that is held', () => {
   });
 });
 
+describe('refusals under contention', () => {
+  test('name none but the holder, and a process that merely looks at the file is no holder', async () => {
+    const other = holder();
+    const { path } = await other.next();
+    const looking = openSync(path, 'r');
+    const names = await Promise.all(Array.from({ length: 50 }, async () => (await busy()).holder));
+    closeSync(looking);
+    for (const name of names) expect(name).toMatchObject({ pid: other.pid });
+    for (const name of names) expect(name.orphanOf).toBeUndefined();
+    await other.kill();
+  });
+});
+
 describe('waiting', () => {
   test('ends with the lock when the holder lets go', async () => {
     const first = await SourceLock.acquire(tuner, { dir });
@@ -133,6 +158,21 @@ describe('several identities of one source', () => {
     expect(lock.keys).toEqual([`url:${device}`, `url:${tuner}`]);
     expect(await busy(device)).toBeInstanceOf(SourceBusyError);
     expect(await busy(tuner)).toBeInstanceOf(SourceBusyError);
+  });
+
+  test('that could not all be had leave the death of a holder to be told to the next', async () => {
+    const dead = holder({ source: device });
+    await dead.next();
+    await dead.kill('SIGKILL');
+    const living = await SourceLock.acquire(tuner, { dir });
+    expect(await busy([device, tuner])).toMatchObject({ key: `url:${tuner}` });
+    await living.release();
+    const warnings: unknown[] = [];
+    await using _lock = await SourceLock.acquire([device, tuner], {
+      dir,
+      onWarning: (warning) => warnings.push(warning),
+    });
+    expect(warnings).toMatchObject([{ code: 'DEAD_HOLDER', holder: { pid: dead.pid } }]);
   });
 
   test('are held all or none', async () => {
@@ -208,6 +248,49 @@ describe('the files', () => {
     }
   });
 
+  test('that are removed under a living holder leave the source to it', async () => {
+    const lock = await SourceLock.acquire(tuner, { dir, command: 'the first' });
+    rmSync(lock.path);
+    const error = await busy();
+    expect(error).toBeInstanceOf(SourceBusyError);
+    expect(error.holder).toMatchObject({ pid: process.pid, command: 'the first', verified: 'meta' });
+    expect(await SourceLock.inspect(tuner, { dir })).toMatchObject({ command: 'the first' });
+    await lock.release();
+    await (await SourceLock.acquire(tuner, { dir, onWarning: () => expect.unreachable() })).release();
+  });
+
+  test('are not written through a link that waits at the name of the sidecar', async () => {
+    const lock = await SourceLock.acquire(tuner, { dir });
+    await lock.release();
+    writeFileSync(join(dir, 'victim'), 'untouched');
+    symlinkSync(join(dir, 'victim'), `${lock.path}.meta.tmp`);
+    await using _again = await SourceLock.acquire(tuner, { dir });
+    expect(readFileSync(join(dir, 'victim'), 'utf8')).toBe('untouched');
+  });
+
+  test('can be shared by a group whatever the umask of the first user is', async () => {
+    const umask = process.umask(0o077);
+    try {
+      const made = join(dir, 'made');
+      await using lock = await SourceLock.acquire(tuner, { dir: made });
+      for (const path of [lock.path, `${lock.path}.meta`, join(made, 'FORMAT')])
+        expect(statSync(path).mode & 0o777).toBe(0o660);
+    } finally {
+      process.umask(umask);
+    }
+  });
+
+  test('that can no longer be written do not keep the lock, nor end the process', async () => {
+    const lock = await SourceLock.acquire(tuner, { dir });
+    const child = await ManagedChild.spawn('sleep', ['300'], { holds: lock });
+    rmSync(dir, { recursive: true });
+    const second = await ManagedChild.spawn('sleep', ['300'], { holds: lock });
+    expect(await child.terminate()).toMatchObject({ reason: 'terminated' });
+    expect(await second.terminate()).toMatchObject({ reason: 'terminated' });
+    await lock.release({ timeoutMs: 1_000 });
+    await (await SourceLock.acquire(tuner, { dir })).release();
+  });
+
   test('are back at no open descriptor after 100 tenures', async () => {
     await (await SourceLock.acquire(tuner, { dir })).release();
     const before = openDescriptors();
@@ -232,6 +315,26 @@ describe('the directory', () => {
     expect(error.message).toContain('HOLDFAST_LOCK_DIR');
   });
 
+  test('in which nothing can be made is an error too', async () => {
+    await expect(SourceLock.acquire(tuner, { dir: '/proc/nothing/here' })).rejects.toBeInstanceOf(LockDirectoryError);
+  });
+
+  test('is not made by looking', async () => {
+    vi.stubEnv('HOLDFAST_LOCK_DIR', join(dir, 'nowhere'));
+    expect(await SourceLock.list()).toEqual([]);
+    expect(await SourceLock.inspect(tuner)).toBeUndefined();
+    vi.unstubAllEnvs();
+    expect(readdirSync(dir)).toEqual([]);
+    await expect(SourceLock.list({ dir: '' })).rejects.toThrow('dir');
+  });
+
+  test('may have anything else in it', async () => {
+    symlinkSync('/etc/hostname', join(dir, 'link.lock'));
+    mkdirSync(join(dir, 'folder.lock'));
+    await using lock = await SourceLock.acquire(tuner, { dir });
+    expect((await SourceLock.list({ dir })).map(({ key }) => key)).toEqual([lock.key]);
+  });
+
   test('of locks of another kind is refused', async () => {
     writeFileSync(join(dir, 'FORMAT'), 'holdfast-locks 1 flock\n');
     expect(await busy()).toBeInstanceOf(LockDirectoryError);
@@ -253,6 +356,20 @@ describe('the directory', () => {
     await using _file = await SourceLock.acquire(join(dir, 'recording'), { dir });
     expect(await busy(join(dir, 'checkout'))).toBeInstanceOf(SourceBusyError);
     expect(await busy(join(dir, 'other-name'))).toBeInstanceOf(SourceBusyError);
+  });
+});
+
+describe('a file', () => {
+  test('is one source before and after it is made, and when it is removed', async () => {
+    const file = join(dir, 'recording.ts');
+    const before = await SourceLock.acquire(file, { dir });
+    writeFileSync(file, '');
+    expect(await busy(file)).toBeInstanceOf(SourceBusyError);
+    await before.release();
+    await using after = await SourceLock.acquire(file, { dir });
+    expect(after.keys).toEqual([after.key]);
+    rmSync(file);
+    expect(await busy(file)).toBeInstanceOf(SourceBusyError);
   });
 });
 
@@ -348,11 +465,72 @@ describe('a child that holds', () => {
     await (await SourceLock.acquire(tuner, { dir })).release();
   });
 
+  test('is ended by a disposal that comes while it is being started', async () => {
+    for (let turns = 0; turns < 6; turns++) {
+      const lock = await SourceLock.acquire(tuner, { dir });
+      const starting = ManagedChild.spawn('sleep', ['300'], { holds: lock }).catch(() => undefined);
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      await lock[Symbol.asyncDispose]();
+      const child = await starting;
+      expect(child && isRunning(child.pid)).toBeFalsy();
+    }
+  });
+
+  test('of several locks of which one was released starts nothing and keeps none', async () => {
+    const released = await SourceLock.acquire(device, { dir });
+    const lock = await SourceLock.acquire(tuner, { dir });
+    await released.release();
+    await expect(ManagedChild.spawn('sleep', ['300'], { holds: [lock, released] })).rejects.toBeInstanceOf(ClosedError);
+    await lock.release({ timeoutMs: 1_000 });
+  });
+
+  test('keeps the outer lock too when its owner holds one for its own owner', async () => {
+    const outer = await SourceLock.acquire(tuner, { dir });
+    const nested = await ManagedChild.spawn(
+      process.execPath,
+      fixtureArguments('nested', [{ source: device, dir, script: stubborn }]),
+      {
+        holds: outer,
+        graceMs: 200,
+      },
+    );
+    const [line] = await once(nested.stdout as Readable, 'data');
+    const { child } = JSON.parse(String(line));
+    expect(locksOf(child)).toEqual(expect.arrayContaining([outer.path]));
+    expect(locksOf(child)).toHaveLength(2);
+    await nested.terminate();
+    await eventually(() => expect(isRunning(child)).toBe(false));
+    await outer.release();
+  });
+
   test('that can not be started holds nothing', async () => {
     const lock = await SourceLock.acquire(tuner, { dir });
     await expect(ManagedChild.spawn('/nowhere', [], { holds: lock })).rejects.toThrow();
     await lock.release({ timeoutMs: 1_000 });
   });
+});
+
+test('an onWarning that throws whatever it likes does not lose the lock', async () => {
+  const dead = holder();
+  await dead.next();
+  await dead.kill('SIGKILL');
+  const warned = new Promise((resolve) => process.once('warning', resolve));
+  const onWarning = () => {
+    throw 'not an error';
+  };
+  await using _lock = await SourceLock.acquire(tuner, { dir, onWarning });
+  expect(await warned).toMatchObject({ message: 'onWarning failed: not an error' });
+  expect(await busy()).toBeInstanceOf(SourceBusyError);
+});
+
+test.each([
+  [{ timeoutMs: Number.NaN }, 'timeoutMs'],
+  [{ signal: {} }, 'signal'],
+  [{ force: true }, 'has no option force'],
+])('the option %j of release is refused by name, and the lock stays', async (options, message) => {
+  await using lock = await SourceLock.acquire(tuner, { dir });
+  await expect(lock.release(options as object)).rejects.toThrow(message);
+  expect(await busy()).toBeInstanceOf(SourceBusyError);
 });
 
 test.each([
@@ -369,5 +547,5 @@ test('release is idempotent, and a lock that is released can not be given to a c
   const lock = await SourceLock.acquire(tuner, { dir });
   await Promise.all([lock.release(), lock.release()]);
   await lock.release();
-  await expect(ManagedChild.spawn('true', [], { holds: lock })).rejects.toBeInstanceOf(LockLostError);
+  await expect(ManagedChild.spawn('true', [], { holds: lock })).rejects.toBeInstanceOf(ClosedError);
 });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
@@ -20,7 +20,7 @@ export function isRunning(pid: number): boolean {
   return state !== undefined && state !== 'Z' && state !== 'X';
 }
 
-export function allPids(): number[] {
+function allPids(): number[] {
   return readdirSync('/proc').map(Number).filter(Number.isInteger);
 }
 
@@ -59,11 +59,12 @@ export interface Program {
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Runs a file, or a text as a module. */
+/** Runs a file, or a text as a module; with `TEST_DESCRIPTORS` in its environment it may open no more than so many. */
 export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Program {
   const hook = new URL('scripts/from-source.mjs', repository).pathname;
   const what = program.includes('\n') ? ['--input-type=module-typescript', '-e', program] : [program];
-  const child = spawn(process.execPath, ['--import', hook, ...what, ...args], {
+  const limit = env.TEST_DESCRIPTORS ? `ulimit -n ${env.TEST_DESCRIPTORS}; ` : '';
+  const child = spawn('sh', ['-c', `${limit}exec "$0" "$@"`, process.execPath, '--import', hook, ...what, ...args], {
     cwd: repository,
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -92,6 +93,28 @@ export interface Fixture extends Program {
   /** The next line it says. */
   // biome-ignore lint/suspicious/noExplicitAny: each fixture says what its test expects
   next(): Promise<any>;
+}
+
+/** The arguments that make Node run a fixture. */
+export function fixtureArguments(name: string, args: readonly unknown[] = []): string[] {
+  const [hook, program] = ['scripts/from-source.mjs', `test/fixtures/${name}.ts`].map(
+    (path) => new URL(path, repository),
+  );
+  return [
+    '--import',
+    hook?.pathname as string,
+    program?.pathname as string,
+    ...args.map((arg) => JSON.stringify(arg ?? null)),
+  ];
+}
+
+/** The lock files that a process has open. */
+export function locksOf(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder)
+    .map((descriptor) => readlinkSync(`${folder}/${descriptor}`))
+    .filter((path) => path.endsWith('.lock'))
+    .sort();
 }
 
 export function startFixture(name: string, args: readonly unknown[] = [], env: NodeJS.ProcessEnv = {}): Fixture {

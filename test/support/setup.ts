@@ -16,5 +16,9 @@ afterEach(() => {
 });
 
 afterAll(async () => {
-  await eventually(() => expect(processesWithMark(mark), 'processes left behind by the tests').toEqual([]));
+  try {
+    await eventually(() => expect(processesWithMark(mark), 'processes left behind by the tests').toEqual([]));
+  } finally {
+    for (const { pid } of processesWithMark(mark)) process.kill(pid, 'SIGKILL');
+  }
 });
