@@ -19,7 +19,22 @@ const { values } = parseArgs({
   },
 });
 const deadline = performance.now() + Number(values['limit-minutes']) * 60_000;
-const raceTests = ['test/managed-child', 'test/source-lock', 'test/fanout-hub', 'test/hdhomerun', 'test/publisher'];
+/** Where processes, sockets and turns of the event loop race; what is left out is pure. */
+const raceTests = [
+  'test/managed-child',
+  'test/source-lock/source-lock',
+  'test/fanout-hub/delivery',
+  'test/fanout-hub/http',
+  'test/fanout-hub/lifecycle',
+  'test/fanout-hub/process',
+  'test/fanout-hub/races',
+  'test/hdhomerun/faults',
+  'test/hdhomerun/simulator',
+  'test/publisher/exclusion',
+  'test/publisher/faults',
+  'test/publisher/stopping',
+  'test/publisher/watching',
+];
 const libraryTests = [
   'test/managed-child',
   'test/source-lock',

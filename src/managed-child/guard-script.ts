@@ -1,8 +1,9 @@
 /**
  * What the guard runs: a POSIX shell program of built-ins only, until its standard input ends because its owner is gone.
  *
- * Lines it reads: `+ PGID START GRACE_MS SIGNAL` add a process group, `- PGID` forget it. START is the start time of the
- * group's leader in clock ticks, 0 where it is unknown; SIGNAL is a number, since shells know few names.
+ * A process group is `PGID:START:GRACE_MS:SIGNAL`: START is the start time of its leader in clock ticks, 0 where it is
+ * unknown; SIGNAL is a number, since shells know few names. Its arguments are the groups there are, so that a guard
+ * which follows another knows them from its first instant on; lines `+ GROUP` add one, `- PGID` forgets it.
  */
 export const GUARD_SCRIPT = `
 trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
@@ -32,9 +33,11 @@ signal() {
   kill -s "$1" -- "-$2"
 }
 
-while read -r verb group start grace name; do
+for known in "$@"; do groups="$groups$known "; done
+
+while read -r verb group; do
   case $verb in
-    +) forget "$group"; groups="$groups$group:$start:$grace:$name " ;;
+    +) groups="$groups$group " ;;
     -) forget "$group" ;;
   esac
 done

@@ -43,7 +43,7 @@ class Guard {
 
   add(group: GuardedGroup): void {
     this.#groups.set(group.leader.pid, group);
-    if (this.#shell) this.#tell(addLine(group));
+    if (this.#shell) this.#tell(`+ ${encode(group)}\n`);
     else this.#replace();
   }
 
@@ -58,7 +58,7 @@ class Guard {
 
   /** The shell that was started is the guard only if it runs. */
   #start(): ChildProcess {
-    const shell = spawnShell();
+    const shell = spawnShell([...this.#groups.values()].map(encode));
     shell.on('error', ignore);
     shell.stdin?.on('error', ignore);
     if (shell.pid === undefined) return shell;
@@ -69,7 +69,6 @@ class Guard {
     });
     shell.unref();
     (shell.stdin as { unref?(): void } | null)?.unref?.();
-    for (const group of this.#groups.values()) this.#tell(addLine(group));
     return shell;
   }
 
@@ -85,15 +84,15 @@ class Guard {
   }
 }
 
-function addLine({ leader, graceMs, termSignal }: GuardedGroup): string {
-  return `+ ${leader.pid} ${leader.startTicks} ${Math.ceil(graceMs)} ${constants.signals[termSignal]}\n`;
+function encode({ leader, graceMs, termSignal }: GuardedGroup): string {
+  return [leader.pid, leader.startTicks, Math.ceil(graceMs), constants.signals[termSignal]].join(':');
 }
 
 /**
  * `argv[0]` must be `sh`: Node's pipe is a socket, and a shell called otherwise may read start-up files from it. The guard
  * outlives this process for a moment and must not keep its locks, so `/dev/null` is laid over them.
  */
-function spawnShell(): ChildProcess {
+function spawnShell(groups: readonly string[]): ChildProcess {
   const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'ignore', 'ignore'];
   const devNull = openSync('/dev/null', 'r+');
   for (const descriptor of inheritedLocks()) {
@@ -102,7 +101,7 @@ function spawnShell(): ChildProcess {
   }
   const env = { PATH: process.env.PATH ?? '/usr/bin:/bin' };
   try {
-    return spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard'], {
+    return spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard', ...groups], {
       argv0: 'sh',
       cwd: '/',
       detached: true,

@@ -88,6 +88,7 @@ export class ManagedChild implements AsyncDisposable {
     settings.signal?.throwIfAborted();
     const child = new ManagedChild(command, settings, await start(command, args, settings));
     if (settings.ready) await child.#becomeReady(settings.ready);
+    child.#watchForStall();
     return child;
   }
 
@@ -146,16 +147,20 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   #listen(): void {
-    const { signal, holds, stallTimeoutMs } = this.#settings;
+    const { signal, holds } = this.#settings;
     this.#listening.push(onAbort(signal, (reason) => this.#end('aborted', reason)));
     for (const held of holds) {
       this.#listening.push(onAbort(held.signal, (reason) => this.#end('lock-lost', reason)));
     }
-    if (this.stdout && stallTimeoutMs !== undefined) {
-      this.#listening.push(watchForSilence(this.stdout, stallTimeoutMs, () => this.#end('stalled')));
-    }
     const running = { ...this.#group.leader, terminate: (reason?: unknown) => this.terminate(reason) };
     for (const hold of this.#holds) hold.started(running);
+  }
+
+  /** Until it is ready, its own time-out is what bounds the silence. */
+  #watchForStall(): void {
+    const { stallTimeoutMs } = this.#settings;
+    if (!this.stdout || stallTimeoutMs === undefined || this.#phase === 'gone') return;
+    this.#listening.push(watchForSilence(this.stdout, stallTimeoutMs, () => this.#end('stalled')));
   }
 
   async #becomeReady({ when, timeoutMs }: Readiness): Promise<void> {

@@ -27,7 +27,7 @@ export interface ManagedChildOptions {
   readonly graceMs?: number | undefined;
   /** When the child counts as ready; `spawn` waits for it. */
   readonly ready?: Readiness | undefined;
-  /** No byte on stdout for this long ends the tree, reason 'stalled'. @default never */
+  /** Once it is ready, no byte on stdout for this long ends the tree, reason 'stalled'; at least 1. @default never */
   readonly stallTimeoutMs?: number | undefined;
   /**
    * Locks that stay held as long as any process that inherited their descriptor lives (60 and up in the child), even if

@@ -48,7 +48,8 @@ function matchPeeking(stdout: Readable | null, pattern: RegExp, done: AbortSigna
     let seenBytes = 0;
     const onReadable = () => {
       if (stdout.readableLength === seenBytes) return;
-      const seen: Buffer | null = stdout.read();
+      // By its size: without one, Node 26 gives a single chunk.
+      const seen: Buffer | null = stdout.read(stdout.readableLength);
       if (!seen) return;
       stdout.unshift(seen);
       seenBytes = seen.length;

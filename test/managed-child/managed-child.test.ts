@@ -315,13 +315,14 @@ describe('ready', () => {
 
 describe('a stall', () => {
   test('is not what this process causes by a blocked event loop', async () => {
-    const child = await sh('while :; do echo on air; sleep 0.02; done', { stallTimeoutMs: 200 });
+    const child = await sh('while :; do echo on air; sleep 0.15; done', { stallTimeoutMs: 200 });
     child.stdout?.resume();
     for (let round = 0; round < 4; round++) {
       await once(child.stdout as Readable, 'data');
+      // The stall watch has seen this byte when the loop stands still, and the next ones wait in the pipe.
+      await new Promise((resolve) => setTimeout(resolve, 100));
       const end = performance.now() + 400;
       while (performance.now() < end);
-      await once(child.stdout as Readable, 'data');
     }
     expect(await child.terminate()).toMatchObject({ reason: 'terminated' });
   });
@@ -334,7 +335,8 @@ describe('a stall', () => {
 
   test('is not what a reader causes that holds the stream back', async () => {
     const child = await ManagedChild.spawn(process.execPath, ['-e', `process.stdout.write(Buffer.alloc(1e6))`], {
-      stallTimeoutMs: 60,
+      ready: { when: 'stdout', timeoutMs: 20_000 },
+      stallTimeoutMs: 100,
     });
     const held = performance.now();
     await eventually(() => expect(performance.now() - held).toBeGreaterThan(400));
@@ -342,6 +344,15 @@ describe('a stall', () => {
     for await (const chunk of child.stdout ?? []) bytes += chunk.length;
     expect(bytes).toBe(1e6);
     expect(await child.closed).toMatchObject({ reason: 'exited', code: 0 });
+  });
+
+  test('is not looked for before the child is ready', async () => {
+    const child = await sh('sleep 0.3; echo on air; sleep 300', {
+      ready: { when: 'stdout', timeoutMs: 20_000 },
+      stallTimeoutMs: 100,
+    });
+    child.stdout?.resume();
+    expect(await child.closed).toMatchObject({ reason: 'stalled' });
   });
 });
 
