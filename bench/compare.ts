@@ -23,15 +23,26 @@ export async function compare({ title, calls, candidates }: Comparison): Promise
   for (let round = 0; round < ROUNDS; round++) {
     for (const candidate of candidates) samples.get(candidate.name)?.push(await sample(candidate, calls));
   }
-  const medians = new Map([...samples].map(([name, values]) => [name, median(values)]));
-  const ours = medians.get(candidates[0].name) as number;
-  console.log(`\n${title} (median of ${ROUNDS}, ${calls} calls each)`);
-  for (const [name, microseconds] of medians) {
-    console.log(
-      `  ${name.padEnd(44)} ${microseconds.toFixed(1).padStart(9)} µs   ours is ${(ours / microseconds).toFixed(2)}×`,
-    );
+  report({ title, unit: 'µs', note: `${calls} calls each`, samples });
+}
+
+interface Report {
+  readonly title: string;
+  readonly unit: 'µs' | 'ms';
+  readonly note?: string;
+  readonly samples: Map<string, number[]>;
+}
+
+/** Prints the medians, with their ratios to the first where they are ways to do one thing, and keeps the samples. */
+export function report({ title, unit, note, samples }: Report): void {
+  const [ours = []] = samples.values();
+  console.log(`\n${title} (median of ${ours.length}${note ? `, ${note}` : ''})`);
+  for (const [name, values] of samples) {
+    const range = `${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)}`;
+    const ratio = note ? `   ours is ${(median(ours) / median(values)).toFixed(2)}×` : '';
+    console.log(`  ${name.padEnd(52)} ${median(values).toFixed(1).padStart(9)} ${unit}   (${range})${ratio}`);
   }
-  keep(title, samples);
+  keep({ title, unit, samples });
 }
 
 /** Microseconds per call. */
@@ -45,11 +56,11 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 }
 
-function keep(title: string, samples: Map<string, number[]>): void {
+function keep({ title, unit, samples }: Report): void {
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const machine = { node: process.version, kernel: release(), cores: availableParallelism() };
   const file = new URL(`${title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.json`, folder);
-  const text = JSON.stringify({ title, machine, unit: 'µs per call', samples: Object.fromEntries(samples) }, null, 2);
+  const text = JSON.stringify({ title, machine, unit, samples: Object.fromEntries(samples) }, null, 2);
   writeFileSync(file, `${text}\n`);
 }

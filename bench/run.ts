@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import addon from 'fs-native-extensions';
 import { ManagedChild, SourceLock } from 'holdfast';
 import { compare } from './compare.ts';
+import { mainPath } from './main-path.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
 const source = 'hdhomerun:1234ABC2/v5.1';
@@ -76,3 +77,5 @@ try {
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
+
+await mainPath();

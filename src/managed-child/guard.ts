@@ -15,6 +15,9 @@ interface GuardedGroup {
   readonly termSignal: NodeJS.Signals;
 }
 
+/** How long a start waits until the guard has taken the line before; one that is stopped must not stop the service. */
+const TAKE_LIMIT_MS = 1_000;
+
 /** Between tries to replace a guard that was killed, where no process can be started. */
 const RETRY_MS = 100;
 
@@ -27,18 +30,29 @@ class Guard {
   readonly #groups = new Map<number, GuardedGroup>();
   #shell: ChildProcess | undefined;
 
-  /** Starts the guard unless it runs. Call it before the child is started. */
-  async ensure(): Promise<void> {
-    if (this.#shell) return;
-    let cause: unknown;
+  /** Settles when what was told last has left this process, for what is left in it is lost if it is killed. */
+  #told: Promise<void> = Promise.resolve();
+  #turn: Promise<void> = Promise.resolve();
+
+  /**
+   * Starts a child under the guard, which runs before it. One after the other, and the next when the guard's pipe has taken
+   * the registration of the last: where many are started on a busy machine it may be full.
+   */
+  async inTurn<T>(start: () => Promise<T>): Promise<T> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = this.#turn;
+    this.#turn = promise;
+    await before;
     try {
-      const shell = this.#start();
-      if (this.#shell === shell) return;
-      [cause] = await once(shell, 'error');
-    } catch (error) {
-      cause = error;
+      await this.#ensure();
+      return await start();
+    } finally {
+      const limit = after(TAKE_LIMIT_MS, resolve, { idle: true });
+      this.#told.then(() => {
+        limit[Symbol.dispose]();
+        resolve();
+      });
     }
-    throw new SpawnError('/bin/sh (the guard of child processes)', cause);
   }
 
   add(group: GuardedGroup): void {
@@ -53,7 +67,23 @@ class Guard {
   }
 
   #tell(line: string): void {
-    this.#shell?.stdin?.write(line);
+    this.#told = new Promise((resolve) => {
+      if (this.#shell?.stdin?.writable) this.#shell.stdin.write(line, () => resolve());
+      else resolve();
+    });
+  }
+
+  async #ensure(): Promise<void> {
+    if (this.#shell) return;
+    let cause: unknown;
+    try {
+      const shell = this.#start();
+      if (this.#shell === shell) return;
+      [cause] = await once(shell, 'error');
+    } catch (error) {
+      cause = error;
+    }
+    throw new SpawnError('/bin/sh (the guard of child processes)', cause);
   }
 
   /** The shell that was started is the guard only if it runs. */

@@ -82,11 +82,7 @@ export class ManagedChild implements AsyncDisposable {
     options: ManagedChildOptions = {},
   ): Promise<ManagedChild> {
     const settings = settle(command, args, options);
-    settings.signal?.throwIfAborted();
-    for (const held of settings.holds) held.signal.throwIfAborted();
-    await guard.ensure();
-    settings.signal?.throwIfAborted();
-    const child = new ManagedChild(command, settings, await start(command, args, settings));
+    const child = new ManagedChild(command, settings, await guard.inTurn(() => start(command, args, settings)));
     if (settings.ready) await child.#becomeReady(settings.ready);
     child.#watchForStall();
     return child;

@@ -61,6 +61,7 @@ const KNOWN = [
 
 export function settle(command: string, args: readonly string[], options: ManagedChildOptions): Settings {
   checkString('command', command);
+  if (!Array.isArray(args)) throw new TypeError(`args must be an array of strings, received ${typeof args}`);
   for (const [index, argument] of args.entries()) {
     if (typeof argument !== 'string') {
       throw new TypeError(`args[${index}] must be a string, received ${typeof argument}`);

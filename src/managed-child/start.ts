@@ -18,6 +18,8 @@ export interface Started {
 
 /** Starts the leader of a new process group. If that fails nothing is held and an error tells why. */
 export async function start(command: string, args: readonly string[], settings: Settings): Promise<Started> {
+  settings.signal?.throwIfAborted();
+  for (const held of settings.holds) held.signal.throwIfAborted();
   const holds: Hold[] = [];
   try {
     for (const held of settings.holds) holds.push(held.hold());

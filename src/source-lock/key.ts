@@ -35,12 +35,17 @@ export function sourceIdentities(source: string | URL): readonly [key: string, .
   if (typeof source !== 'string' && !(source instanceof URL)) {
     throw new TypeError(`a source must be a string or a URL, received ${typeof source}`);
   }
-  const text = String(source);
+  const text = withoutWrappers(String(source));
   if (text === '') throw new TypeError('a source must not be an empty string');
   if (/^\s*file:(?!\/)/i.test(text)) return pathIdentities(resolve(text.trim().slice('file:'.length)));
   if (!SCHEME.test(text)) return pathIdentities(resolve(text));
   const url = parse(text);
   return url.protocol === 'file:' ? pathIdentities(fileURLToPath(url)) : [urlKey(url)];
+}
+
+/** ffmpeg's caches before an input do not make it another source. */
+function withoutWrappers(text: string): string {
+  return text.replace(/^\s*(?:(?:async|cache):)+(?=[a-z][a-z0-9+.-]+:)/i, '');
 }
 
 /** An address to listen on (`udp://:1234`) has no host, which the URL class refuses. */
@@ -65,10 +70,16 @@ function authority({ host, hostname, port, protocol }: URL): string {
 }
 
 function path({ protocol, host, pathname }: URL): string {
-  const upper = pathname.replace(/%[0-9a-f]{2}/gi, (octet) => octet.toUpperCase());
+  const upper = pathname.replace(/%[0-9a-f]{2}/gi, normalOctet);
   // Device IDs are hexadecimal: their case says nothing.
   if (protocol === 'hdhomerun:') return upper.replace(/^[0-9a-f]{8}(?=\/|$)/i, (id) => id.toUpperCase());
   return host === '' ? withoutUsers(upper) : upper || '/';
+}
+
+/** RFC 3986, 6.2.2: what need not be encoded is not, and the rest is in upper case. */
+function normalOctet(octet: string): string {
+  const character = String.fromCharCode(Number.parseInt(octet.slice(1), 16));
+  return /[A-Za-z0-9._~-]/.test(character) ? character : octet.toUpperCase();
 }
 
 function query(url: URL): string {

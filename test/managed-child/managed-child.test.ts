@@ -212,6 +212,12 @@ describe('what can not be started', () => {
     expect(inspect(error)).not.toContain('hunter2');
   });
 
+  test('arguments that are no list of strings are refused by name', async () => {
+    await expect(ManagedChild.spawn('sh', '-c' as never)).rejects.toThrow('args must be an array of strings');
+    await expect(ManagedChild.spawn('sh', ['-c', 5] as never)).rejects.toThrow('args[1] must be a string');
+    await expect(ManagedChild.spawn('')).rejects.toThrow('command must be a string that is not empty');
+  });
+
   test('a file that is not executable is a SpawnError that says so', async () => {
     const path = join(temporaryDirectory(), 'ffmpeg');
     writeFileSync(path, '');

@@ -46,9 +46,9 @@ describe.each(blocks.map((code, index) => [index, code] as const))('program %i o
   test('runs, with the simulated tuner for the one it names', async () => {
     const port = await freePort();
     const program = code
-      .replaceAll('http://192.168.1.20:5004/auto/v5.1', await simulator.streamUrl('5.1'))
+      .replaceAll('http://192.168.1.20:5004/auto/v5.1', simulator.streamUrl('5.1'))
       .replaceAll('8080', String(port));
-    const ffmpeg = dirname(await findFfmpeg());
+    const ffmpeg = dirname(findFfmpeg());
     const running = startProgram(program, {
       PATH: `${ffmpeg}:${process.env.PATH}`,
       HOLDFAST_LOCK_DIR: temporaryDirectory(),

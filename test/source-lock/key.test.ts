@@ -16,6 +16,8 @@ test.each([
   ['srt://0.0.0.0:9000?mode=listener', 'srt://:9000?mode=listener'],
   ['rtsp://camera/', 'rtsp://camera'],
   ['http://example.com/%2F', 'http://example.com/%2f'],
+  ['http://tuner:5004/auto/v5.1', 'http://tuner:5004/%61uto/v5%2e1'],
+  ['http://tuner:5004/auto/v5.1', 'cache:async:http://tuner:5004/auto/v5.1'],
   ['rtsp://b%C3%BCcher.example/1', 'rtsp://xn--bcher-kva.example/1'],
 ])('%s and %s are one source', (one, other) => {
   expect(sourceKey(one)).toBe(sourceKey(other));
