@@ -12,7 +12,8 @@ export type FanoutHubState = 'idle' | 'opening' | 'live' | 'closing' | 'closed';
 
 /**
  * Events of a hub. Each is also published on the diagnostics channel `holdfast:fanout-hub:<event>` as an object with
- * `hub` and what the listener gets, by name; so are `created` and `closed`.
+ * `hub` and what the listener gets, by name; so are `created` and `closed`. What a listener throws is an uncaught
+ * exception of the process; the hub and the other listeners go on.
  */
 export type FanoutHubEvents = {
   /** The source was called. */

@@ -87,7 +87,9 @@ export class FanoutHub implements AsyncDisposable {
    * then, which ends with its connection. A response to HEAD ends at once and opens no source.
    *
    * After the first byte the destination is ended with the source or the hub, destroyed when the source fails, reset
-   * when it lags, and handed back as it is when `signal` aborts or the subscription is disposed.
+   * when it lags, and handed back as it is when `signal` aborts or the subscription is disposed. To an HTTP/1 client the
+   * failure of a live source is thus the end of its connection, which with a body without chunking looks like a clean
+   * one: only `ended` and the `failure` event tell.
    *
    * Never throws for the state of the hub or the destination: `ended` tells. Throws `TypeError` for a destination that
    * is no byte stream.

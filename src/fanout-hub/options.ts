@@ -41,7 +41,8 @@ export interface FanoutHubOptions {
   readonly name?: string | undefined;
   /**
    * Asked when a live source ended, and when opening it again failed; its subscribers stay meanwhile. A refusal is
-   * asked again after `retryAfterMs`; `false` ends the subscribers. Without it they end with the source.
+   * asked again after `retryAfterMs`, at least 0; `false` ends the subscribers. To throw or to answer anything else is a
+   * `failure` and counts as `false`. Without it they end with the source.
    */
   readonly reopen?: FanoutReopen | undefined;
   /** From the call of `source` to its first byte; at least 1. @default 10_000 */
@@ -103,11 +104,13 @@ const KNOWN = [
   'maxSubscribers',
 ] as const satisfies (keyof FanoutHubOptions)[];
 
-export function checkHubOptions(options: FanoutHubOptions): HubSettings {
-  checkKnown('FanoutHub', options, KNOWN);
-  const { name = 'fan-out hub', startTimeoutMs = 10_000, stallTimeoutMs = Infinity, closeAfterMs = 0 } = options;
-  const { maxLagBytes = 4 * 1024 * 1024, maxLagMs = 10_000, onLag = 'disconnect' } = options;
-  const { source, reopen, sliceMs, align = 1, maxSubscribers = Infinity } = options;
+export function checkHubOptions(options: FanoutHubOptions | undefined): HubSettings {
+  // Without any options it is the source that is missing, and the error has to say so.
+  const given: Partial<FanoutHubOptions> = options ?? {};
+  checkKnown('FanoutHub', given, KNOWN);
+  const { name = 'fan-out hub', startTimeoutMs = 10_000, stallTimeoutMs = Infinity, closeAfterMs = 0 } = given;
+  const { maxLagBytes = 4 * 1024 * 1024, maxLagMs = 10_000, onLag = 'disconnect' } = given;
+  const { source, reopen, sliceMs, align = 1, maxSubscribers = Infinity } = given;
   checkOneOf('onLag', onLag, ['disconnect']);
   return {
     name: checkString('name', name),
@@ -128,7 +131,15 @@ export function checkMaxLagBytes(value: unknown): number {
   return checkNumber('maxLagBytes', value, { min: 1, integer: true });
 }
 
-function checkFunction<T>(name: string, value: T): T {
+/** Returns `answer` if it is one that `reopen` may give. */
+export function checkReopenAnswer(answer: unknown): ReturnType<FanoutReopen> {
+  const { allowed, retryAfterMs } = (answer ?? {}) as { readonly allowed?: unknown; readonly retryAfterMs?: unknown };
+  if (answer !== false) checkOneOf("allowed of reopen's answer", allowed, [true, false]);
+  if (allowed === false) checkNumber("retryAfterMs of reopen's answer", retryAfterMs);
+  return answer as ReturnType<FanoutReopen>;
+}
+
+function checkFunction<T>(name: string, value: T | undefined): T {
   if (typeof value === 'function') return value;
   throw new TypeError(`${name} must be a function, received ${value === null ? 'null' : typeof value}`);
 }

@@ -2,7 +2,7 @@ import { ClosedError, SourceStartTimeoutError } from '../errors.ts';
 import { preHandled } from '../internal/abort.ts';
 import { after } from '../internal/time.ts';
 import type { FanoutHubState } from './events.ts';
-import type { HubSettings } from './options.ts';
+import { checkReopenAnswer, type FanoutReopen, type HubSettings } from './options.ts';
 import { SourceRun } from './source-run.ts';
 
 /** The hub, as the keeper of its source sees it. */
@@ -42,7 +42,7 @@ export class SourceKeeper {
   #closed: PromiseWithResolvers<void> | undefined;
   /** How the last source ended, while `reopen` still has to be asked about it. */
   #ending: { readonly error?: unknown } | undefined;
-  #openings = 0;
+  #openingsSinceIdle = 0;
 
   constructor(settings: HubSettings, owner: SourceOwner) {
     this.#settings = settings;
@@ -101,7 +101,7 @@ export class SourceKeeper {
   #transition(phase: Phase): void {
     this.#timer?.[Symbol.dispose]();
     this.#phase = phase;
-    if (phase.name === 'idle') this.#openings = 0;
+    if (phase.name === 'idle') this.#openingsSinceIdle = 0;
     if (phase.name === 'live' || phase.name === 'idle') this.#settleRestart((restarted) => restarted.resolve());
     this.#owner.entered(phase.name);
   }
@@ -115,7 +115,7 @@ export class SourceKeeper {
     });
     this.#endPatience();
     this.#ending = undefined;
-    this.#openings++;
+    this.#openingsSinceIdle++;
     this.#transition({ name: 'opening', run });
     run.start();
     this.#owner.opened();
@@ -123,7 +123,8 @@ export class SourceKeeper {
 
   #received(run: SourceRun, chunk: Buffer): void {
     if (this.#phase.name === 'opening') this.#transition({ name: 'live', run });
-    this.#owner.data(chunk);
+    // A listener of 'live' may have restarted the hub: the bytes of the old source are nobody's then.
+    if (this.#run === run) this.#owner.data(chunk);
   }
 
   #over(error: unknown): void {
@@ -165,9 +166,13 @@ export class SourceKeeper {
     closed.resolve();
   }
 
+  /** The answer counts only if `reopen` itself did not close or restart the hub or make the last subscriber leave. */
   #askToReopen(ending: { readonly error?: unknown }): void {
+    const phase = this.#phase;
     const answer = this.#answer(ending);
-    if (!answer) this.#giveUp(ending);
+    if (this.#phase !== phase) return;
+    if (!this.#owner.isWanted() || this.#ending !== ending) this.#goOn();
+    else if (!answer) this.#giveUp(ending);
     else if (answer.allowed) this.#open();
     else this.#askAgainAfter(answer.retryAfterMs, ending);
   }
@@ -184,11 +189,11 @@ export class SourceKeeper {
     this.#goOn();
   }
 
-  /** A `reopen` that throws has not allowed it. */
-  #answer(ending: { readonly error?: unknown }): ReturnType<NonNullable<HubSettings['reopen']>> {
-    const { error } = ending;
+  /** A `reopen` that throws, or whose answer is none, has not allowed it. */
+  #answer({ error }: { readonly error?: unknown }): ReturnType<FanoutReopen> {
+    const end = { openings: this.#openingsSinceIdle, ...(error !== undefined && { error }) };
     try {
-      return this.#settings.reopen?.({ openings: this.#openings, ...(error !== undefined && { error }) }) ?? false;
+      return checkReopenAnswer(this.#settings.reopen?.(end));
     } catch (thrown) {
       this.#owner.failed(thrown);
       return false;

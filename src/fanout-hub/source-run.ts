@@ -23,8 +23,8 @@ export class SourceRun {
   readonly #controller = new AbortController();
   readonly #gone = Promise.withResolvers<void>();
   readonly #used: (AsyncDisposable | Disposable)[] = [];
-  /** Settles, never rejects, when the source is over; until then `#used` and `#handle` may still be filled. */
-  #reading: Promise<unknown> = Promise.resolve();
+  /** Resolves when the source is over; until then `#used` and `#handle` may still be filled. */
+  #reading: Promise<void> = Promise.resolve();
   #handle: SourceHandle | undefined;
   #phase: 'running' | 'over' | 'stopping' | 'disposing' = 'running';
   #watch: Disposable | undefined;
@@ -39,10 +39,15 @@ export class SourceRun {
     if (this.#phase !== 'running') return;
     const { name, startTimeoutMs } = this.#settings;
     this.#watch = after(startTimeoutMs, () => this.#over(new SourceStartTimeoutError(name, startTimeoutMs)));
-    this.#reading = this.#read().then(
-      (error) => this.#over(error),
-      (error) => this.#over(error ?? new SourceEndedError(name)),
-    );
+    const reading = Promise.withResolvers<void>();
+    // Set before `source` is called, as that may stop this very run.
+    this.#reading = reading.promise;
+    this.#read()
+      .then(
+        (error) => this.#over(error),
+        (error) => this.#over(error ?? new SourceEndedError(name)),
+      )
+      .finally(reading.resolve);
   }
 
   /** Aborts the source; resolves when all of it is gone. A source that does not settle after the abort is waited for. */

@@ -97,7 +97,7 @@ describe('a response', () => {
     expect(source.signal?.aborted).toBe(true);
   });
 
-  test('is cut off when a live source fails, and the server does not blame its client', async () => {
+  test('ends with its connection when a live source fails, and the server does not blame its client', async () => {
     const source = new ScriptedSource();
     await using hub = new FanoutHub({ source: source.open });
     await using server = await serve((_request, response) => void hub.pipe(response));
@@ -109,6 +109,7 @@ describe('a response', () => {
     await eventually(() => expect(client.body.toString()).toBe('x'));
     source.stream.destroy(new Error('gone'));
     await client.closed;
+    expect(client.outcome).toBe('end');
     expect(blamed).toEqual([]);
   });
 

@@ -7,6 +7,7 @@ const source = () => new PassThrough();
 
 describe('options', () => {
   test.each([
+    [undefined, TypeError, /source must be a function, received undefined/],
     [{}, TypeError, /source must be a function, received undefined/],
     [{ source: 'tuner' }, TypeError, /source/],
     [{ source, name: '' }, TypeError, /name .*""/],
@@ -33,6 +34,7 @@ describe('options', () => {
   test('a subscription refuses unknown options, bad values and what is no byte stream', () => {
     const hub = new FanoutHub({ source });
     const any = (value: unknown) => value as never;
+    expect(() => hub.pipe(any(undefined))).toThrow(/destination must be a Writable/);
     expect(() => hub.pipe(any({}))).toThrow(/destination must be a Writable/);
     expect(() => hub.pipe(new PassThrough({ objectMode: true }))).toThrow(/object mode/);
     expect(() => hub.pipe(new PassThrough(), any({ end: true }))).toThrow(/no option end/);
