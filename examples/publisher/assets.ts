@@ -12,13 +12,31 @@ const types = {
   js: 'text/javascript; charset=utf-8',
 };
 
+const STYLES = ['base.css', 'components.css', 'layout.css', 'player.css', 'channels.css', 'tuners.css'];
+const SCRIPTS = [
+  'dashboard.js',
+  'connection.js',
+  'channel-list.js',
+  'channel-card.js',
+  'tuners.js',
+  'player.js',
+  'channel-loader.js',
+  'format.js',
+  'rate.js',
+  'page.js',
+];
+
 /** Every file that is served, by its path: there is no other, whatever a request asks for. */
 export const ASSETS: ReadonlyMap<string, Asset> = new Map([
   ['/', { contentType: types.html, read: () => pageFile('index.html') }],
-  ['/assets/dashboard.css', { contentType: types.css, read: () => pageFile('dashboard.css') }],
-  ['/assets/dashboard.js', { contentType: types.js, read: () => pageFile('dashboard.js') }],
+  ...STYLES.map((name) => asset(name, types.css)),
+  ...SCRIPTS.map((name) => asset(name, types.js)),
   ['/assets/mpegts.js', { contentType: types.js, read: player }],
 ]);
+
+function asset(name: string, contentType: string): [string, Asset] {
+  return [`/assets/${name}`, { contentType, read: () => pageFile(name) }];
+}
 
 /** The folder is beside this file as it is beside the bundle. */
 function pageFile(name: string): Buffer {
