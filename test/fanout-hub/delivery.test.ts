@@ -246,18 +246,23 @@ test('a plain socket gets the bytes; one that does not read is reset', async () 
 });
 
 /** Whether the kernel has the server's side of a connection, be it only to send what its client has not taken. */
-function isOpenAtServer({ localPort = 0 }: Socket): boolean {
-  const port = localPort.toString(16).toUpperCase().padStart(4, '0');
-  return connections().some(({ remote }) => remote.endsWith(`:${port}`));
+function isOpenAtServer({ localPort, remotePort }: Socket): boolean {
+  const [client, server] = [hexPort(localPort), hexPort(remotePort)];
+  return connections().some(({ local, remote }) => local.endsWith(server) && remote.endsWith(client));
 }
 
 /** What the kernel holds for the connections of these clients, on both sides. */
 function kernelBytes(clients: readonly Socket[]): number {
-  const ports = new Set(clients.map(({ localPort = 0 }) => localPort.toString(16).toUpperCase().padStart(4, '0')));
+  const ports = new Set(clients.map(({ localPort }) => hexPort(localPort)));
   return connections()
-    .filter(({ local, remote }) => ports.has(local.slice(-4)) || ports.has(remote.slice(-4)))
+    .filter(({ local, remote }) => ports.has(local.slice(-5)) || ports.has(remote.slice(-5)))
     .flatMap(({ queues }) => queues.split(':'))
     .reduce((sum, queue) => sum + Number.parseInt(queue, 16), 0);
+}
+
+/** A port as `/proc/net/tcp` ends an address with it. */
+function hexPort(port = 0): string {
+  return `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
 function connections(): { local: string; remote: string; queues: string }[] {
