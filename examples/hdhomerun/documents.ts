@@ -37,7 +37,12 @@ export interface TunerStatus {
   readonly networkRateBps?: number | undefined;
 }
 
-const text = z.string().max(512);
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
+const CONTROL = /[\0-\x1f\x7f-\x9f]+/g;
+
+/** Names are shown in terminals and pages: what is no character of a name is a blank. */
+const cleaned = (text: string) => text.replace(CONTROL, ' ').trim();
+const text = z.string().max(512).transform(cleaned);
 
 const description = z
   .object({
@@ -66,7 +71,7 @@ const flag = z
 
 const channel = z
   .object({
-    GuideNumber: z.string().min(1).max(32),
+    GuideNumber: z.string().max(32).transform(cleaned).pipe(z.string().min(1)),
     GuideName: text.default(''),
     URL: z.url({ protocol: /^https?$/ }).max(2048),
     HD: flag,

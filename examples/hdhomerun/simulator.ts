@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, isIPv6 } from 'node:net';
 import { ControlServer } from './control.ts';
 import { hdhomerunSource, makeDeviceId } from './device-id.ts';
 import { DISCOVERY_PORT, DiscoveryResponder } from './discovery.ts';
@@ -122,7 +122,8 @@ export class HdhomerunSimulator implements AsyncDisposable {
 
   #origins(localAddress: string): Origins {
     const [http, stream = http] = this.#ports;
-    const host = localAddress.replace(/^::ffff:/, '');
+    const address = localAddress.replace(/^::ffff:/, '');
+    const host = isIPv6(address) ? `[${address}]` : address;
     return { http: `http://${host}:${http}`, stream: `http://${host}:${stream}` };
   }
 
@@ -133,7 +134,7 @@ export class HdhomerunSimulator implements AsyncDisposable {
 
   /** As reached from this machine. */
   get #ownOrigins(): Origins {
-    return this.#origins(this.#bind === '0.0.0.0' ? '127.0.0.1' : this.#bind);
+    return this.#origins({ '0.0.0.0': '127.0.0.1', '::': '::1' }[this.#bind] ?? this.#bind);
   }
 
   get deviceId(): string {

@@ -1,12 +1,13 @@
 import { hostname } from 'node:os';
-import { type LockWarning, SourceLock } from 'holdfast';
+import { LockDirectoryError, type LockWarning, SourceLock } from 'holdfast';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import { Channels } from './channels.ts';
 import type { Config } from './config.ts';
-import { configuredSources } from './configured.ts';
+import { configuredSources, unreadableFiles } from './configured-sources.ts';
 import { startDemo } from './demo.ts';
 import { Directory } from './directory.ts';
 import { DirectoryReport } from './directory-report.ts';
+import { StartError } from './errors.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { channelPath } from './http/views.ts';
@@ -29,13 +30,14 @@ export class Publisher implements AsyncDisposable {
   /**
    * Resolves when it serves; devices are asked meanwhile and after.
    *
-   * @throws StartError if the port can't be had, LockDirectoryError if the locks can't be kept.
+   * @throws StartError if the port can't be had or the locks can't be kept.
    */
   static async start(config: Config, log: Logger): Promise<Publisher> {
     log.info('starting');
     await checkLockDirectory(config.lockDir, log);
     const missing = missingFfmpeg();
     if (missing) log.warn(`${missing}; until then no channel can be watched`);
+    for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
     const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
     const publisher = new Publisher(config, log, simulator);
     try {
@@ -54,9 +56,8 @@ export class Publisher implements AsyncDisposable {
     this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg }, log);
     this.#metrics.observe(this.#channels);
     this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map((address) => new Tuner(address));
-    const report = new DirectoryReport(this.#channels, this.#metrics, log);
+    const report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
     this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], report);
-    report.attach(this.#directory, () => this.#sayHowToWatch());
   }
 
   /** Ends every stream, child and lock. Idempotent. */
@@ -128,8 +129,18 @@ async function checkLockDirectory(dir: string | undefined, log: Logger): Promise
     if (warning.code !== 'PER_USER_DIRECTORY') return;
     log.warn(`locks are in ${warning.path} and exclude only processes of this user; see --lock-dir`);
   };
-  const tried = await SourceLock.tryAcquire('holdfast-publisher:start', { dir, onWarning });
-  if (tried.acquired) await tried.lock.release();
+  try {
+    const tried = await SourceLock.tryAcquire('holdfast-publisher:start', { dir, onWarning });
+    if (tried.acquired) await tried.lock.release();
+  } catch (error) {
+    throw error instanceof LockDirectoryError ? lockDirectoryComplaint(error) : error;
+  }
+}
+
+/** What the library advises, behind the last semicolon, is for programmers; here there is a flag. */
+function lockDirectoryComplaint(error: LockDirectoryError): StartError {
+  const reason = error.message.replace(/; [^;]*$/, '');
+  return new StartError(`${reason}; give this user write access, or choose another with --lock-dir`, { cause: error });
 }
 
 function missingFfmpeg(): string | undefined {

@@ -9,9 +9,9 @@ import {
   SourceLock,
   sourceKey,
 } from 'holdfast';
-import { type DirectoryEntry, isStale } from './directory.ts';
+import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from './directory.ts';
 import { startEncoder } from './encoder.ts';
-import { explained, type Failure, failureOf } from './failure.ts';
+import { type Failure, failureOf, noTunerErrorOr } from './failure.ts';
 import type { Logger } from './log.ts';
 import { identify, namesOf } from './source-identity.ts';
 
@@ -20,13 +20,15 @@ export interface ChannelSettings {
   readonly lockDir?: string | undefined;
   readonly closeAfterMs: number;
   readonly startTimeoutMs: number;
+  /** A live source that gives nothing for so long is over. */
+  readonly stallTimeoutMs: number;
   /** The ffmpeg to run; throws an error that says how to get one. */
   readonly ffmpeg: () => string;
 }
 
-/** A live source that gives nothing for so long is over: its viewers would have left by then. */
-const STALL_TIMEOUT_MS = 10_000;
 const PACKET_BYTES = 188;
+/** A dead publisher's ffmpeg is ended by its guard well within this. */
+const ORPHAN_TIMEOUT_MS = 500;
 
 /**
  * One channel: a hub whose source is ffmpeg, which holds the lock of what it reads under every name of it. Nothing runs
@@ -38,20 +40,23 @@ export class Channel implements AsyncDisposable {
   readonly #log: Logger;
   /** Where the source is now; a device that got another address goes on under the same id. */
   #entry: DirectoryEntry;
-  #keys: ReadonlySet<string> = new Set();
+  /** What is known of the source's locks without asking anybody, and what its last opening found out. */
+  #namedKeys: ReadonlySet<string>;
+  #openedKeys: ReadonlySet<string> = new Set();
   #openedAt = 0;
   #liveSince: Date | undefined;
   #lastError: (Failure & { readonly at: Date }) | undefined;
 
   constructor(entry: DirectoryEntry, settings: ChannelSettings, log: Logger) {
     this.#entry = entry;
+    this.#namedKeys = keysOf(namesOf(entry.url, entry.device));
     this.#settings = settings;
     this.#log = log.child({ channel: entry.id });
     this.hub = new FanoutHub({
       name: entry.id,
       align: PACKET_BYTES,
       startTimeoutMs: settings.startTimeoutMs,
-      stallTimeoutMs: STALL_TIMEOUT_MS,
+      stallTimeoutMs: settings.stallTimeoutMs,
       closeAfterMs: settings.closeAfterMs,
       source: (context) => this.#open(context),
     });
@@ -63,11 +68,13 @@ export class Channel implements AsyncDisposable {
   }
 
   set entry(entry: DirectoryEntry) {
+    if (entry.url !== this.#entry.url) this.#openedKeys = new Set();
     this.#entry = entry;
+    this.#namedKeys = keysOf(namesOf(entry.url, entry.device));
   }
 
   get liveSince(): Date | undefined {
-    return this.#liveSince;
+    return this.hub.state === 'live' ? this.#liveSince : undefined;
   }
 
   /** Why the last opening failed, until one succeeds. */
@@ -75,15 +82,22 @@ export class Channel implements AsyncDisposable {
     return this.#lastError;
   }
 
-  /** A tuner or holder that is busy now may be free for the next viewer; a source that can't be read is not offered. */
+  /**
+   * A tuner or holder that is busy now may be free for the next viewer. A source that could not be read is not offered,
+   * for as long as the directory believes anything: only another viewer can find out that it is well again.
+   */
   get isAvailable(): boolean {
-    const status = this.#lastError?.status;
-    return !isStale(this.#entry) && status !== 502 && status !== 504;
+    return !isStale(this.#entry) && !this.#hasJustFailed;
+  }
+
+  get #hasJustFailed(): boolean {
+    const { status, at = 0 } = this.#lastError ?? {};
+    return (status === 502 || status === 504) && Date.now() - Number(at) < DIRECTORY_TTL_MS;
   }
 
   /** Whether a lock is this channel's source, by what is known about it so far. */
   isSourceOf({ key }: LockHolder): boolean {
-    return this.#keys.has(key) || namesOf(this.#entry.url, this.#entry.device).some((name) => sourceKey(name) === key);
+    return this.#namedKeys.has(key) || this.#openedKeys.has(key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,24 +109,33 @@ export class Channel implements AsyncDisposable {
     const { startTimeoutMs } = this.#settings;
     const ffmpeg = this.#settings.ffmpeg();
     const { names, device } = await identify(url, known, signal);
-    this.#keys = new Set(names.map(sourceKey));
+    this.#openedKeys = keysOf(names);
     const holds = use(await this.#lock(names, signal));
     try {
       return await startEncoder(ffmpeg, { url, name }, { signal, holds, startTimeoutMs });
     } catch (error) {
-      throw await explained(error, id, device);
+      throw await noTunerErrorOr(error, id, device);
     }
   }
 
-  /** Never waits: who comes second is told who is first. */
-  #lock(names: readonly string[], signal: AbortSignal): Promise<SourceLock> {
+  /** Who comes second is told at once who is first; only what a dead publisher left behind is waited for, it ends. */
+  async #lock(names: readonly string[], signal: AbortSignal): Promise<SourceLock> {
     const { lockDir: dir } = this.#settings;
-    return SourceLock.acquire(names, { signal, dir, onWarning: (warning) => reportWarning(this.#log, warning) });
+    const options = { signal, dir, onWarning: (warning: LockWarning) => reportWarning(this.#log, warning) };
+    try {
+      return await SourceLock.acquire(names, options);
+    } catch (error) {
+      const isOrphan = error instanceof SourceBusyError && error.holder?.orphanOf !== undefined;
+      if (!isOrphan) throw error;
+      return await SourceLock.acquire(names, { ...options, timeoutMs: ORPHAN_TIMEOUT_MS });
+    }
   }
 
   #listen(): void {
     const { id } = this.#entry;
     this.hub.on('open', () => {
+      // One that is wanted again while it closes was never idle.
+      this.#closed();
       this.#openedAt = performance.now();
       this.#log.info(`channel ${id}: opening ${redactCredentials(this.#entry.url)}`);
     });
@@ -138,6 +161,19 @@ export class Channel implements AsyncDisposable {
     const says = error instanceof SourceBusyError ? `skipped, ${detail}` : `${title}: ${detail}`;
     this.#log.warn({ status: failure.status, ...(holder && { holder }) }, `channel ${this.#entry.id}: ${says}`);
   }
+}
+
+/** Without those of a name that can't be looked at now (a link to itself, a closed directory); its opening says why. */
+function keysOf(names: readonly string[]): ReadonlySet<string> {
+  return new Set(
+    names.flatMap((name) => {
+      try {
+        return [sourceKey(name)];
+      } catch {
+        return [];
+      }
+    }),
+  );
 }
 
 /** That the locks are of one user only was said at the start; it is no news of this channel. */

@@ -7,6 +7,8 @@ export class Channels implements AsyncDisposable {
   readonly #settings: ChannelSettings;
   readonly #log: Logger;
   readonly #byId = new Map<string, Channel>();
+  /** Of channels that were removed and are not gone yet. */
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(settings: ChannelSettings, log: Logger) {
     this.#settings = settings;
@@ -33,7 +35,8 @@ export class Channels implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#byId.values()].map((channel) => channel[Symbol.asyncDispose]()));
+    const closing = [...this.#byId.values()].map((channel) => channel[Symbol.asyncDispose]());
+    await Promise.all([...closing, ...this.#closing]);
   }
 
   #put(entry: DirectoryEntry): void {
@@ -45,6 +48,9 @@ export class Channels implements AsyncDisposable {
   #remove(id: string, channel: Channel): void {
     this.#byId.delete(id);
     this.#log.info({ channel: id }, `channel ${id}: removed, it is no longer in the lineup`);
-    channel[Symbol.asyncDispose]().catch((err) => this.#log.error({ channel: id, err }, `channel ${id}: ${err}`));
+    const closing = channel[Symbol.asyncDispose]()
+      .catch((err) => this.#log.error({ channel: id, err }, `channel ${id}: ${err}`))
+      .finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
   }
 }

@@ -22,11 +22,13 @@ export interface Config {
   readonly lockDir?: string | undefined;
   readonly closeAfterMs: number;
   readonly startTimeoutMs: number;
+  readonly stallTimeoutMs: number;
   readonly log: LogFormat;
 }
 
-/** What a channel id may be: it is part of a path. */
-const CHANNEL_ID = /^[A-Za-z0-9._-]+$/;
+/** What a channel id may be: it is part of a path, and the router takes no longer ones. */
+const CHANNEL_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const idForm = 'an id: a letter or digit, then up to 63 letters, digits, and . _ -';
 
 const text = (what: string) => z.string(what).min(1, what);
 const whole = (min: number, max: number) => {
@@ -49,14 +51,13 @@ const schema = z.strictObject({
   port: whole(0, 65535).default(8080),
   bind: text('an address of this host, such as 127.0.0.1').default('127.0.0.1'),
   device: z.array(z.string(deviceForm).refine(isDevice, deviceForm), 'a list').default([]),
-  source: z
-    .record(z.string().regex(CHANNEL_ID, 'an id of letters, digits, and . _ -'), source, 'an object: id to url')
-    .default({}),
+  source: z.record(z.string().regex(CHANNEL_ID, idForm), source, 'an object: id to url').default({}),
   demo: z.boolean('true or false').default(false),
   advertise: z.string(advertiseForm).refine(isPlainHttpUrl, advertiseForm).optional(),
   lockDir: text('a path').optional(),
   closeAfterMs: whole(0, 86_400_000).default(0),
   startTimeoutMs: whole(100, 600_000).default(15_000),
+  stallTimeoutMs: whole(100, 600_000).default(10_000),
   log: z.enum(['pretty', 'json'], '"pretty" or "json"').default('pretty'),
 });
 
@@ -80,12 +81,18 @@ type Fields = Record<string, unknown>;
 
 function readConfigFile(path: string): Fields {
   try {
-    const file: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    const file: unknown = JSON.parse(readFileSync(path, 'utf8'), refusePrototype);
     if (typeof file === 'object' && file !== null && !Array.isArray(file)) return file as Fields;
   } catch (error) {
     throw new UsageError(`--config ${path}: ${redactCredentials((error as Error).message)}`);
   }
   throw new UsageError(`--config ${path} must hold a JSON object`);
+}
+
+/** Such a field would be dropped without a word. */
+function refusePrototype(name: string, value: unknown): unknown {
+  if (name === '__proto__') throw new SyntaxError('a field may not be named __proto__');
+  return value;
 }
 
 /** The flags as fields of the file. */
@@ -94,7 +101,8 @@ function fieldsOf(flags: Flags): Fields {
   for (const [flag, value] of Object.entries(flags)) {
     const name = flag.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
     if (name === 'source') fields[name] = sourcesOf(value as readonly string[]);
-    else if (!['config', 'help', 'version'].includes(name)) fields[name] = isDigits(value) ? Number(value) : value;
+    else if (!['config', 'help', 'version'].includes(name))
+      fields[name] = isNumeric(flag) && isDigits(value) ? Number(value) : value;
   }
   return fields;
 }
@@ -104,7 +112,7 @@ function sourcesOf(flags: readonly string[]): Fields {
   for (const flag of flags) {
     const [, id = '', url = ''] = /^([^=]*)=(.*)$/s.exec(flag) ?? [];
     if (!CHANNEL_ID.test(id) || url === '') {
-      throw new UsageError(`--source must be <id>=<url>, received ${show(flag)}; an id has letters, digits, and . _ -`);
+      throw new UsageError(`--source must be <id>=<url>, received ${show(flag)}; <id> is ${idForm}`);
     }
     if (Object.hasOwn(sources, id))
       throw new UsageError(`--source ${id} is given twice; every source needs an id of its own`);
@@ -157,16 +165,20 @@ function show(value: unknown): string {
   return value === undefined ? 'nothing' : redactCredentials(JSON.stringify(value)).slice(0, 200);
 }
 
+function isNumeric(flag: string): boolean {
+  return flag === 'port' || flag.endsWith('-ms');
+}
+
 function isDigits(value: unknown): boolean {
   return typeof value === 'string' && /^\d+$/.test(value);
 }
 
-/** What can't be told apart from other sources can't be locked. */
+/** What can't be told apart from other sources can't be locked. A file that can't be looked at now may be later. */
 function hasIdentity(url: string): boolean {
   try {
     return url !== '' && sourceKey(url) !== '';
-  } catch {
-    return false;
+  } catch (error) {
+    return !(error instanceof TypeError);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Channels } from './channels.ts';
-import type { ChannelProvider, Directory, DirectoryEntry, DirectoryListener } from './directory.ts';
+import type { ChannelProvider, Directory, DirectoryListener, RefreshFailure } from './directory.ts';
 import { failureOf } from './failure.ts';
 import type { Logger } from './log.ts';
 import type { PublisherMetrics } from './metrics.ts';
@@ -11,23 +11,19 @@ export class DirectoryReport implements DirectoryListener {
   readonly #log: Logger;
   /** The last thing said about each provider. */
   readonly #said = new Map<ChannelProvider, string>();
-  #directory: Directory | undefined;
   #onFirst: (() => void) | undefined;
 
-  constructor(channels: Channels, metrics: PublisherMetrics, log: Logger) {
+  /** @param onFirst called once, when a channel is known. */
+  constructor(channels: Channels, metrics: PublisherMetrics, log: Logger, onFirst: () => void) {
     this.#channels = channels;
     this.#metrics = metrics;
     this.#log = log;
-  }
-
-  /** @param onFirst called once, when a channel is known. */
-  attach(directory: Directory, onFirst: () => void): void {
-    this.#directory = directory;
     this.#onFirst = onFirst;
   }
 
-  refreshed(provider: ChannelProvider, entries: readonly DirectoryEntry[]): void {
-    this.#channels.sync(this.#directory?.entries ?? []);
+  refreshed(provider: ChannelProvider, directory: Directory): void {
+    this.#channels.sync(directory.entries);
+    const entries = directory.entriesOf(provider);
     const list = entries.map(({ id, name }) => (id === name ? id : `${id} ${name}`)).join(', ');
     const news = `${provider.name}: ${entries.length} channel${entries.length === 1 ? '' : 's'}: ${list}`;
     if (entries.length === 0) return;
@@ -36,11 +32,11 @@ export class DirectoryReport implements DirectoryListener {
     this.#onFirst = undefined;
   }
 
-  failed(provider: ChannelProvider, error: unknown, retryAfterMs: number): void {
+  failed(provider: ChannelProvider, { error, retryAfterMs }: RefreshFailure, directory: Directory): void {
     this.#metrics.refreshFailed(provider.name);
     const { detail } = failureOf(error);
     if (!this.#isNews(provider, detail)) return;
-    const kept = this.#directory?.entriesOf(provider).length ?? 0;
+    const kept = directory.entriesOf(provider).length;
     const consequence = kept > 0 ? `the ${kept} of its last lineup stay listed` : 'it has no channel yet';
     this.#log.warn(
       { device: provider.name },

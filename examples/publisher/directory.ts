@@ -28,11 +28,16 @@ export interface DirectoryEntry extends Offer {
 
 export interface DirectoryListener {
   /** After every good refresh of a provider. */
-  refreshed(provider: ChannelProvider, entries: readonly DirectoryEntry[]): void;
-  failed(provider: ChannelProvider, error: unknown, retryAfterMs: number): void;
+  refreshed(provider: ChannelProvider, directory: Directory): void;
+  failed(provider: ChannelProvider, failure: RefreshFailure, directory: Directory): void;
 }
 
-const TTL_MS = 30_000;
+export interface RefreshFailure {
+  readonly error: unknown;
+  readonly retryAfterMs: number;
+}
+
+export const DIRECTORY_TTL_MS = 30_000;
 
 /**
  * All channels that are configured or in a lineup. Each provider is asked anew every third of the ttl, by a clock of its
@@ -46,7 +51,7 @@ export class Directory implements Disposable {
   /** By provider, so that a provider can only replace its own. */
   readonly #entries = new Map<ChannelProvider, readonly DirectoryEntry[]>();
 
-  constructor(providers: readonly ChannelProvider[], listener: DirectoryListener, ttlMs: number = TTL_MS) {
+  constructor(providers: readonly ChannelProvider[], listener: DirectoryListener, ttlMs: number = DIRECTORY_TTL_MS) {
     this.ttlMs = ttlMs;
     this.#listener = listener;
     this.#loops = providers.map((provider) => this.#loopOf(provider));
@@ -78,7 +83,7 @@ export class Directory implements Disposable {
         const offers = await provider.offers(signal);
         if (!signal.aborted) this.#accept(provider, offers);
       },
-      (error, retryAfterMs) => this.#listener.failed(provider, error, retryAfterMs),
+      (error, retryAfterMs) => this.#listener.failed(provider, { error, retryAfterMs }, this),
     );
   }
 
@@ -88,7 +93,7 @@ export class Directory implements Disposable {
     const expiresAt = new Date(updatedAt.getTime() + this.ttlMs);
     const entries = offers.map((offer, index) => ({ ...offer, id: ids[index] as string, updatedAt, expiresAt }));
     this.#entries.set(provider, entries);
-    this.#listener.refreshed(provider, entries);
+    this.#listener.refreshed(provider, this);
   }
 
   /** A channel keeps the id that it has, as people have it in their players; new ones take what is free. */

@@ -54,7 +54,8 @@ function outputArguments({ name }: EncoderInput): string[] {
   return [...streams, ...service, ...mux, '-muxdelay', '0', '-muxpreload', '0', '-flush_packets', '1', 'pipe:1'];
 }
 
-function filePath(url: string): string | undefined {
+/** The file that an input is, absolute; undefined for what has another scheme. */
+export function filePath(url: string): string | undefined {
   if (/^file:/i.test(url)) return URL.canParse(url) ? fileURLToPath(url) : url.slice('file:'.length);
   return SCHEME.test(url) ? undefined : resolve(url);
 }

@@ -1,11 +1,13 @@
 import type { Readable } from 'node:stream';
 import { ManagedChild, type SourceLock } from 'holdfast';
 import { type EncoderInput, encoderArguments } from './encoder-arguments.ts';
-import { NotMpegTsError } from './errors.ts';
+import { CodecNotCarriedError, NotMpegTsError } from './errors.ts';
 
 /** A tuner must be free within a quarter of a second, and ffmpeg has nothing to finish. */
 const GRACE_MS = 100;
 const SYNC_BYTE = 0x47;
+/** ffmpeg writes what MPEG-TS has no type for as private data, which no player knows, and says so before its first byte. */
+const PRIVATE_DATA = /codec (\S+), is muxed as a private data stream/g;
 
 export interface EncoderTerms {
   readonly signal: AbortSignal;
@@ -15,17 +17,18 @@ export interface EncoderTerms {
 }
 
 /**
- * Starts ffmpeg; resolves when MPEG-TS comes out of it. What is no MPEG-TS must not reach a player as if it were: that is
- * a `NotMpegTsError`.
+ * Starts ffmpeg; resolves when MPEG-TS comes out of it. What no player could play must not reach one as if it could: that
+ * is a `NotMpegTsError`, or a `CodecNotCarriedError`.
  */
 export async function startEncoder(ffmpeg: string, input: EncoderInput, terms: EncoderTerms): Promise<ManagedChild> {
   const { startTimeoutMs: timeoutMs, ...options } = terms;
-  let rubbish: { readonly child: ManagedChild; readonly begin: Buffer } | undefined;
+  let unplayable: (() => Error) | undefined;
   const when = async (child: ManagedChild): Promise<void> => {
     const begin = await peek(child.stdout as Readable);
-    if (begin[0] === SYNC_BYTE) return;
-    rubbish = { child, begin };
-    throw new Error('no MPEG-TS');
+    const codecs = codecsNotCarried(child.stderrTail());
+    if (begin[0] !== SYNC_BYTE) unplayable = () => new NotMpegTsError(ffmpeg, begin, child.stderrTail());
+    else if (codecs.length > 0) unplayable = () => new CodecNotCarriedError(codecs);
+    if (unplayable) throw new Error('not playable');
   };
   try {
     return await ManagedChild.spawn(ffmpeg, encoderArguments(input), {
@@ -35,11 +38,18 @@ export async function startEncoder(ffmpeg: string, input: EncoderInput, terms: E
     });
   } catch (error) {
     // Now that it is gone, all that it wrote to stderr is here.
-    throw rubbish ? new NotMpegTsError(ffmpeg, rubbish.begin, rubbish.child.stderrTail()) : error;
+    throw unplayable?.() ?? error;
   }
 }
 
-/** The first bytes, put back. Pending for ever if none come: the child's end or the time limit is waited for as well. */
+function codecsNotCarried(stderr: string): string[] {
+  return [...new Set(Array.from(stderr.matchAll(PRIVATE_DATA), ([, codec]) => codec as string))];
+}
+
+/**
+ * The first bytes, put back. Pending for ever if none come: the child's end or the time limit is waited for as well. What
+ * was written to stderr before them has been read by then too.
+ */
 function peek(stdout: Readable): Promise<Buffer> {
   return new Promise((resolve) => {
     const onReadable = () => {
@@ -47,7 +57,8 @@ function peek(stdout: Readable): Promise<Buffer> {
       if (!begin) return;
       stdout.off('readable', onReadable);
       stdout.unshift(begin);
-      resolve(begin);
+      // Both pipes are polled together; after that turn all that was there is read.
+      setImmediate(resolve, begin);
     };
     stdout.on('readable', onReadable);
   });

@@ -28,6 +28,18 @@ export class NotMpegTsError extends HoldfastError {
   }
 }
 
+/** MPEG-TS has no place for what the input holds, so that a copy of it is nothing that a player knows. */
+export class CodecNotCarriedError extends HoldfastError {
+  readonly code = 'PUBLISHER_CODEC_NOT_CARRIED';
+
+  constructor(codecs: readonly string[]) {
+    super(
+      `MPEG-TS can't carry the codec ${codecs.join(', ')} of this source, and nothing is transcoded here: ` +
+        'have it transcoded first, to H.264 and AAC for instance',
+    );
+  }
+}
+
 /** The publisher can't start; the message says what to do. Ends the program with exit code 1. */
 export class StartError extends HoldfastError {
   readonly code = 'PUBLISHER_START';

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import {
   ChildExitError,
   HoldfastError,
@@ -33,9 +34,7 @@ export function failureOf(error: unknown): Failure {
   const code = error instanceof HoldfastError ? error.code : undefined;
   const { retryAfterMs } = error as { retryAfterMs?: number };
   const common = { detail, code, retryAfterMs };
-  if (error instanceof SourceBusyError) {
-    return { ...common, status: 409, title: 'Another process holds this source', holder: error.holder };
-  }
+  if (error instanceof SourceBusyError) return { ...common, ...conflictOf(error), status: 409, holder: error.holder };
   if (error instanceof NoTunerError) {
     return { ...common, status: 503, title: 'No tuner is free', deviceError: error.deviceError };
   }
@@ -46,11 +45,23 @@ export function failureOf(error: unknown): Failure {
   return { ...common, status: 502, title: 'The source could not be read' };
 }
 
+/** Two ids of one source are a conflict within this publisher: its own pid and command would tell nobody that. */
+function conflictOf({ key, holder }: SourceBusyError): Partial<Failure> & Pick<Failure, 'title'> {
+  const isOurs = holder?.pid === process.pid && holder.host === hostname();
+  if (!isOurs) return { title: 'Another process holds this source' };
+  const detail = `another channel of this publisher reads ${key} already; watch that one`;
+  return { title: 'Another channel of this publisher holds this source', detail };
+}
+
 /**
- * What the end of ffmpeg means, where its device knows more: ffmpeg shows the status of a refusal but not
+ * A `NoTunerError` if the end of ffmpeg means that, else the error itself: ffmpeg shows the status of a refusal but not
  * `X-HDHomeRun-Error`, so the device is asked what its tuners do.
  */
-export async function explained(error: unknown, channel: string, device: DeviceClient | undefined): Promise<unknown> {
+export async function noTunerErrorOr(
+  error: unknown,
+  channel: string,
+  device: DeviceClient | undefined,
+): Promise<unknown> {
   if (!device || !isUnavailable(error)) return error;
   const tuners = await device.status({ timeoutMs: STATUS_TIMEOUT_MS }).catch((): TunerStatus[] => []);
   const allInUse = tuners.length > 0 && tuners.every(({ channel, targetIp }) => channel ?? targetIp);

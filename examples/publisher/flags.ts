@@ -11,8 +11,9 @@ export const HELP = `holdfast-publisher: reads live TV sources once and hands ea
 usage: holdfast-publisher [flags]
 
   --device <ip|url>        publish every channel of an HDHomeRun; may be repeated
-  --source <id>=<url>      publish one source: http(s) MPEG-TS, a file (in a loop), any input of ffmpeg;
-                           may be repeated; an id has letters, digits, and . _ -
+  --source <id>=<url>      publish one source: http(s) MPEG-TS, a file (in a loop), or what else ffmpeg reads without
+                           further options and MPEG-TS can carry without transcoding; may be repeated. An id has up to
+                           64 letters, digits, and . _ -; a relative path begins at the working directory
   --demo                   publish a simulated tuner; so without --device, --source and --config
   --port <number>          of the HTTP server, 0 for any free one (8080)
   --bind <address>         to listen on (127.0.0.1); 0.0.0.0 for every network of this host
@@ -20,10 +21,11 @@ usage: holdfast-publisher [flags]
   --lock-dir <path>        where the source locks of this host are (see SourceLock of holdfast)
   --close-after-ms <ms>    how long a source is kept after its last viewer (0)
   --start-timeout-ms <ms>  how long a source may take to its first byte (15000)
+  --stall-timeout-ms <ms>  how long a live source may give nothing until its viewers' streams end (10000)
   --log <pretty|json>      lines for people, or one JSON object per record (pretty)
   --config <file>          JSON with fields named like the flags: port, bind, device (a list), source (an object:
                            id to url, or to { "url", "name", "number" }), demo, advertise, lockDir, closeAfterMs,
-                           startTimeoutMs, log. A flag wins over a field; devices and sources are added
+                           startTimeoutMs, stallTimeoutMs, log. A flag wins over a field; devices and sources are added
   --help, --version
 `;
 
@@ -41,6 +43,7 @@ const OPTIONS = {
   'lock-dir': string,
   'close-after-ms': string,
   'start-timeout-ms': string,
+  'stall-timeout-ms': string,
   log: string,
   config: string,
   help: boolean,
@@ -58,7 +61,7 @@ export function parseFlags(argv: readonly string[]): Flags {
     return parseArgs({ args: [...argv], options: OPTIONS, strict: true, allowPositionals: false }).values;
   } catch (error) {
     // What follows Node's first sentence explains how to escape a positional, which nobody here wants.
-    const [message = ''] = (error as Error).message.split('. ');
+    const [message = ''] = (error as Error).message.split(/\.\s/);
     throw new UsageError(`${redactCredentials(message)}; --help lists the flags`);
   }
 }

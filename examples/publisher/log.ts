@@ -1,5 +1,6 @@
 import { redactCredentials } from 'holdfast';
 import { type Logger, pino } from 'pino';
+import { printable } from './printable.ts';
 
 export type { Logger } from 'pino';
 
@@ -48,5 +49,5 @@ interface LogRecord {
 /** The sentence says it all; the other fields are for programs. */
 function forPeople({ time, level, msg = '' }: LogRecord): string {
   const clock = new Date(time).toLocaleTimeString('en-GB');
-  return `${clock} ${level === 'info' ? '' : `${level.toUpperCase()} `}${msg}\n`;
+  return `${clock} ${level === 'info' ? '' : `${level.toUpperCase()} `}${printable(msg)}\n`;
 }

@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises';
+import { sourceKey } from 'holdfast';
 import { DeviceClient, hdhomerunSource } from '../hdhomerun/index.ts';
 
 /** Long enough for a device on the same network; a device that hangs costs a viewer no more than this. */
@@ -15,7 +16,8 @@ export interface SourceIdentity {
 /**
  * All names of a source: its URL, and, if an HDHomeRun streams it, the device's ID with the channel, and the stream's
  * address by number. So `/auto/v5.1`, `/tuner0/v5.1`, a host name and an IP address are one source, for a publisher that
- * was given the device and for one that was given only the URL.
+ * was given the device and for one that was given only the URL. Rejects with `signal.reason`; what does not answer in
+ * time is left out.
  */
 export async function identify(
   url: string,
@@ -24,7 +26,11 @@ export async function identify(
 ): Promise<SourceIdentity> {
   const stream = tunerStream(url);
   if (!stream) return { names: [url], device: known };
-  const [addresses, device] = await Promise.all([addressesOf(stream.url), known ?? deviceAt(stream.url, signal)]);
+  const [addresses, device] = await Promise.all([
+    addressesOf(stream.url, signal),
+    known ?? deviceAt(stream.url, signal),
+  ]);
+  signal.throwIfAborted();
   const byAddress = addresses.map((address) => addressName(stream, address));
   return { names: [...namesOf(url, device), ...byAddress], device };
 }
@@ -46,11 +52,20 @@ interface TunerStream {
   readonly channel: string;
 }
 
-/** What a URL means if it has the form of an HDHomeRun's stream. */
+/** What a URL means if it has the form of an HDHomeRun's stream, however it is spelled. */
 function tunerStream(text: string): TunerStream | undefined {
-  const url = /^http:/i.test(text) ? URL.parse(text) : null;
+  const url = URL.parse(keyOf(text)?.replace(/^url:(?=http:)/, '') ?? '');
   const [, channel] = /^\/(?:auto|tuner\d+)\/v?([^/]+)$/.exec(url?.pathname ?? '') ?? [];
   return url && channel ? { url, channel } : undefined;
+}
+
+/** What is no address at all is told when it is locked. */
+function keyOf(text: string): string | undefined {
+  try {
+    return sourceKey(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function addressName({ url, channel }: TunerStream, address: string): string {
@@ -58,13 +73,20 @@ function addressName({ url, channel }: TunerStream, address: string): string {
   return `http://${host}:${url.port || 80}/auto/v${channel}`;
 }
 
-/** All of them, as another publisher may have been given any; none if the name can't be resolved. */
-async function addressesOf({ hostname }: URL): Promise<string[]> {
+/** All of them, as another publisher may have been given any; none if the name can't be resolved in time. */
+async function addressesOf({ hostname }: URL, signal: AbortSignal): Promise<string[]> {
+  const { promise: none, resolve } = Promise.withResolvers<[]>();
+  const giveUp = () => resolve([]);
+  const timer = setTimeout(giveUp, ASK_TIMEOUT_MS);
+  signal.addEventListener('abort', giveUp, { once: true });
   try {
-    const found = await lookup(hostname.replace(/^\[|\]$/g, ''), { all: true });
+    const found = await Promise.race([lookup(hostname.replace(/^\[|\]$/g, ''), { all: true }), none]);
     return found.map(({ address }) => address);
   } catch {
     return [];
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', giveUp);
   }
 }
 

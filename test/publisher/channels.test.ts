@@ -1,34 +1,52 @@
+import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sourceKey } from 'holdfast';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
+import type { Channel } from '../../examples/publisher/channel.ts';
 import { Channels } from '../../examples/publisher/channels.ts';
-import type { DirectoryEntry } from '../../examples/publisher/directory.ts';
-import { publicStream } from '../../examples/publisher/http/views.ts';
+import { DIRECTORY_TTL_MS, type DirectoryEntry } from '../../examples/publisher/directory.ts';
+import { channelView, publicStream } from '../../examples/publisher/http/views.ts';
 import { createLog } from '../../examples/publisher/log.ts';
-import { childrenOf, makeRecording, processesWith, tempDir } from './support.ts';
+import { eventually } from '../support/eventually.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
 
 let channels: Channels;
+let folder: string;
 let recording: string;
+/** The sentences of the log. */
+let said: string[];
 
 beforeEach(async () => {
-  const folder = tempDir();
+  folder = temporaryDirectory();
   recording = join(folder, 'recording.ts');
   await makeRecording(recording);
-  const log = createLog('pretty');
-  log.level = 'silent';
-  const settings = { lockDir: join(folder, 'locks'), closeAfterMs: 0, startTimeoutMs: 5_000, ffmpeg: findFfmpeg };
-  channels = new Channels(settings, log);
+  said = [];
+  vi.spyOn(process.stdout, 'write').mockImplementation((line) => said.push(JSON.parse(String(line)).msg) > 0);
+  const settings = {
+    lockDir: join(folder, 'locks'),
+    closeAfterMs: 0,
+    startTimeoutMs: 5_000,
+    stallTimeoutMs: 10_000,
+    ffmpeg: findFfmpeg,
+  };
+  channels = new Channels(settings, createLog('json'));
 });
 
-afterEach(() => channels[Symbol.asyncDispose]());
+afterEach(async () => {
+  vi.useRealTimers();
+  await channels[Symbol.asyncDispose]();
+  vi.restoreAllMocks();
+});
 
 function entry(id: string, expiresInMs = 30_000): DirectoryEntry {
   const expiresAt = new Date(Date.now() + expiresInMs);
   return { id, ids: [id], name: id, number: null, url: recording, updatedAt: new Date(), expiresAt };
 }
 
-const encoders = () => childrenOf(process.pid).filter((pid) => processesWith('-mpegts_flags').includes(pid));
+const encoders = () => pidsOfChildren(process.pid).filter((pid) => processesWith('-mpegts_flags').includes(pid));
 
 describe('the channels', () => {
   it('follow the directory: one that is removed ends with its viewers, one that is renewed keeps them', async () => {
@@ -60,6 +78,74 @@ describe('the channels', () => {
     await channels.get('a')?.hub.pipe(new PassThrough().resume()).live;
     const { error } = (await channels.get('b')?.hub.pipe(new PassThrough()).ended) ?? {};
     expect(error).toMatchObject({ code: 'HOLDFAST_SOURCE_BUSY', holder: { pid: process.pid } });
-    expect(channels.get('b')?.lastError).toMatchObject({ status: 409 });
+    expect(channels.get('b')?.lastError).toMatchObject({
+      status: 409,
+      title: 'Another channel of this publisher holds this source',
+      detail: expect.stringMatching(/^another channel of this publisher reads file:\S+ already/),
+    });
+  });
+
+  it('of which one can not be looked at hide no other, and that one says why when it is opened', async () => {
+    const loop = join(folder, 'loop.ts');
+    symlinkSync(loop, loop);
+    channels.sync([{ ...entry('loop'), url: loop }, entry('a')]);
+    const holder = {
+      key: sourceKey(recording),
+      path: '',
+      pid: 1,
+      host: '',
+      startedAt: '',
+      command: '',
+      verified: 'kernel' as const,
+    };
+    const views = [...channels].map((channel) => channelView(channel, [holder]));
+    expect(views).toMatchObject([
+      { id: 'loop', holder: null },
+      { id: 'a', holder: { pid: 1 } },
+    ]);
+    const { error } = (await channels.get('loop')?.hub.pipe(new PassThrough()).ended) ?? {};
+    expect(String(error)).toContain('ELOOP');
+  });
+
+  it('are offered again one ttl after they failed', async () => {
+    channels.sync([{ ...entry('gone', 3 * DIRECTORY_TTL_MS), url: join(folder, 'gone.ts') }]);
+    const gone = channels.get('gone');
+    await gone?.hub.pipe(new PassThrough()).ended;
+    await eventually(() => expect(gone?.lastError?.status).toBe(502));
+    vi.useFakeTimers({ toFake: ['Date'], now: Number(gone?.lastError?.at) + DIRECTORY_TTL_MS - 1 });
+    expect(gone?.isAvailable).toBe(false);
+    vi.setSystemTime(Date.now() + 1);
+    expect(gone?.isAvailable).toBe(true);
+  });
+
+  it('are live since their newest opening, and say that they closed, when they are wanted again while they close', async () => {
+    channels.sync([entry('a')]);
+    const a = channels.get('a') as Channel;
+    const leaving = a.hub.pipe(new PassThrough().resume());
+    await leaving.live;
+    expect(a.liveSince).toBeInstanceOf(Date);
+    await leaving[Symbol.asyncDispose]();
+    expect(a.hub.state).toBe('closing');
+    const back = a.hub.pipe(new PassThrough().resume());
+    expect(a.liveSince).toBeUndefined();
+    await eventually(() => expect(a.hub.stats()).toMatchObject({ openings: 2, state: 'opening' }));
+    expect(a.liveSince).toBeUndefined();
+    expect(said.filter((line) => /closed|opening/.test(line))).toEqual([
+      expect.stringContaining('opening'),
+      'channel a: closed',
+      expect.stringContaining('opening'),
+    ]);
+    await back.live;
+    expect(a.liveSince).toBeInstanceOf(Date);
+  });
+
+  it('that were removed are gone when all are', async () => {
+    channels.sync([entry('a')]);
+    const viewer = channels.get('a')?.hub.pipe(new PassThrough().resume());
+    await viewer?.live;
+    channels.sync([]);
+    expect(encoders()).toHaveLength(1);
+    await channels[Symbol.asyncDispose]();
+    expect(encoders()).toEqual([]);
   });
 });

@@ -1,14 +1,15 @@
-import { writeFileSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../examples/publisher/config.ts';
 import { parseFlags, UsageError } from '../../examples/publisher/flags.ts';
-import { PublisherProcess, tempDir } from './support.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { PublisherProcess } from './support.ts';
 
 const load = (...argv: string[]) => loadConfig(parseFlags(argv));
 
 function configFile(content: unknown): string {
-  const path = join(tempDir(), 'publisher.json');
+  const path = join(temporaryDirectory(), 'publisher.json');
   writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
   return path;
 }
@@ -23,6 +24,7 @@ describe('the configuration', () => {
       demo: true,
       closeAfterMs: 0,
       startTimeoutMs: 15_000,
+      stallTimeoutMs: 10_000,
       log: 'pretty',
     });
   });
@@ -38,7 +40,16 @@ describe('the configuration', () => {
   it('takes every flag', () => {
     const flags = ['--port', '0', '--bind', '0.0.0.0', '--device', '10.0.0.5', '--device', 'http://tuner:8080'];
     const more = ['--source', 'a=http://h/x?y=1', '--demo', '--advertise', 'https://tv.example', '--lock-dir', '/l'];
-    const rest = ['--close-after-ms', '500', '--start-timeout-ms', '3000', '--log', 'json'];
+    const rest = [
+      '--close-after-ms',
+      '500',
+      '--start-timeout-ms',
+      '3000',
+      '--stall-timeout-ms',
+      '4000',
+      '--log',
+      'json',
+    ];
     expect(load(...flags, ...more, ...rest)).toEqual({
       port: 0,
       bind: '0.0.0.0',
@@ -49,8 +60,29 @@ describe('the configuration', () => {
       lockDir: '/l',
       closeAfterMs: 500,
       startTimeoutMs: 3_000,
+      stallTimeoutMs: 4_000,
       log: 'json',
     });
+  });
+
+  it('takes a number as a text where a text is wanted', () => {
+    expect(load('--lock-dir', '2024', '--bind', '0', '--source', 'a=7')).toMatchObject({
+      lockDir: '2024',
+      bind: '0',
+      source: { a: { url: '7' } },
+    });
+  });
+
+  it('takes a file that can not be looked at now', () => {
+    const path = join(temporaryDirectory(), 'loop.ts');
+    symlinkSync(path, path);
+    expect(load('--source', `a=${path}`).source).toEqual({ a: { url: path } });
+  });
+
+  it('takes an id of 64 characters, also one that objects have a property of', () => {
+    const ids = ['x'.repeat(64), 'constructor', 'toString'];
+    const sources = load(...ids.flatMap((id) => ['--source', `${id}=/a`])).source;
+    expect(Object.keys(sources)).toEqual(ids);
   });
 
   it('joins the file and the flags, which win', () => {
@@ -63,7 +95,9 @@ describe('the configuration', () => {
   it.each([
     [['--port', '80x'], '--port must be a whole number from 0 to 65535, received "80x"'],
     [['--port', '65536'], '--port must be a whole number from 0 to 65535, received 65536'],
-    [['--close-after-ms', '-1'], "Option '--close-after-ms' argument is ambiguous"],
+    [['--close-after-ms', '-1'], /^Option '--close-after-ms' argument is ambiguous; --help lists the flags$/],
+    [['--source', '__proto__=/a'], '--source must be <id>=<url>, received "__proto__=/a"; <id> is an id: a letter or'],
+    [['--source', `${'x'.repeat(65)}=/a`], '--source must be <id>=<url>, received "xxx'],
     [['--log', 'xml'], '--log must be "pretty" or "json", received "xml"'],
     [['--device', 'ftp://x'], '--device must be an IP address, a host name or an http URL, received "ftp://x"'],
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
@@ -91,7 +125,11 @@ describe('the configuration', () => {
     [{ source: { a: 5 } }, 'source.a must be an address, or an object with url, name and number, received 5'],
     [{ source: { a: { url: 5 } } }, 'source.a.url must be an address that ffmpeg can read'],
     [{ source: { a: { url: '/a', title: 1 } } }, 'source.a.title is unknown; known: url, name, number'],
-    [{ source: { 'a/b': '/a' } }, 'source.a/b must be an id of letters, digits, and . _ -, received "a/b"'],
+    [
+      { source: { 'a/b': '/a' } },
+      'source.a/b must be an id: a letter or digit, then up to 63 letters, digits, and . _ -, received "a/b"',
+    ],
+    ['{"source":{"__proto__":"/a"}}', 'a field may not be named __proto__'],
     [{ startTimeoutMs: 1 }, 'startTimeoutMs must be a whole number from 100 to 600000, received 1'],
     [[1], 'must hold a JSON object'],
     ['{ port: 1 }', 'JSON'],
@@ -107,7 +145,7 @@ describe('the command', () => {
   it.each([
     [['--colour'], 2, "Unknown option '--colour'; --help lists the flags"],
     [['--port', '80x'], 2, '--port must be'],
-    [['--help'], 0, '--start-timeout-ms'],
+    [['--help'], 0, 'a relative path begins at the working directory'],
     [['--version'], 0, '0.1.0'],
   ])('with %j ends with exit code %i', async (argv, code, text) => {
     const { code: actual, output } = await new PublisherProcess(argv).exited;

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { PublisherProcess, streamsOf, tempDir, Viewer } from './support.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { PublisherProcess, streamsOf, Viewer } from './support.ts';
 
 describe('npm start', () => {
   it('runs the demo: within seconds it says where the dashboard is and what to paste into a player', async () => {
     const begun = performance.now();
-    await using publisher = new PublisherProcess(['--port', '0', '--lock-dir', tempDir()]);
+    await using publisher = new PublisherProcess(['--port', '0', '--lock-dir', temporaryDirectory()]);
     await publisher.says(/watch: /, 5_000);
     console.log(`npm start to the address of a channel: ${Math.round(performance.now() - begun)} ms`);
     expect(publisher.output).toMatch(/demo: simulated tuner \w{8} at \S+ with 2 tuners and 3 channels/);
@@ -16,7 +17,7 @@ describe('npm start', () => {
   });
 
   it('writes one JSON object per record with --log json, with the channel in those of a channel', async () => {
-    await using publisher = new PublisherProcess(['--port', '0', '--lock-dir', tempDir(), '--log', 'json']);
+    await using publisher = new PublisherProcess(['--port', '0', '--lock-dir', temporaryDirectory(), '--log', 'json']);
     await publisher.says(/watch: /);
     using viewer = await Viewer.open(`${publisher.url}/channels/7.1.ts`);
     await viewer.more(188);

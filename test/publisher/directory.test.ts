@@ -96,7 +96,7 @@ describe('the directory', () => {
   it('asks a provider that fails again with longer and longer pauses, up to a third of the ttl', async () => {
     await start(new Provider('device', new Error('out of order')));
     await vi.advanceTimersByTimeAsync(60_000);
-    const pauses = failed.mock.calls.map(([, , retryAfterMs]) => retryAfterMs);
+    const pauses = failed.mock.calls.map(([, { retryAfterMs }]) => retryAfterMs);
     expect(pauses.slice(0, 6)).toEqual([1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
   });
 
@@ -107,7 +107,7 @@ describe('the directory', () => {
     await vi.advanceTimersByTimeAsync(0);
     expect(ids()).toEqual(['a']);
     await vi.advanceTimersByTimeAsync(TTL_MS / 3);
-    expect(failed.mock.lastCall?.[1]).toMatchObject({ message: 'no answer within 10000 ms' });
+    expect(failed.mock.lastCall?.[1].error).toMatchObject({ message: 'no answer within 10000 ms' });
   });
 
   it('gives two devices with the same channel different ids, which stay as they are', async () => {

@@ -2,12 +2,13 @@ import { SourceLock } from 'holdfast';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
-import { ask, PublisherProcess, processesWith, tempDir, timed, Viewer } from './support.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { ask, PublisherProcess, processesWith, timed, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 /** The spelling of the first publisher is `http://127.0.0.1:…/auto/v5.1`, by its device's lineup. */
 let second: PublisherProcess;
-const lockDir = tempDir(afterAll);
+const lockDir = temporaryDirectory(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start({ tuners: 4 });
@@ -17,6 +18,8 @@ beforeAll(async () => {
     ...['--source', `auto=http://127.0.0.1:${port}/auto/v5.1`],
     ...['--source', `tuner=http://127.0.0.1:${port}/tuner1/v5.1`],
     ...['--source', `host=http://localhost:${port}/tuner0/v5.1?duration=3600`],
+    ...['--source', `encoded=http://localhost:${port}/%61uto/v5%2E1`],
+    ...['--source', `cached=cache:http://127.0.0.1:${port}/auto/v5.1`],
   ]);
   await second.says(/3 channels: 5\.1 /);
 });
@@ -28,6 +31,7 @@ afterAll(async () => {
 
 afterEach(() => eventually(() => expect(simulator.streams()).toBe(0)));
 
+const spellings = ['5.1', 'auto', 'tuner', 'host', 'encoded', 'cached'];
 const startFirst = () => PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir]);
 const encoders = () => processesWith(`:${new URL(simulator.url).port}/`).filter((pid) => commandIsFfmpeg(pid));
 const commandIsFfmpeg = (pid: number) => processesWith('-mpegts_flags').includes(pid);
@@ -38,7 +42,7 @@ describe('a second publisher for the same channel', () => {
     using viewer = await Viewer.open(`${first.url}/channels/5.1.ts`);
     await viewer.more();
     const opens = simulator.opens();
-    for (const id of ['5.1', 'auto', 'tuner', 'host']) {
+    for (const id of spellings) {
       const { status, headers, json } = await ask(`${second.url}/channels/${id}.ts`);
       expect([id, status, headers.get('content-type')]).toEqual([id, 409, 'application/problem+json']);
       expect(json).toMatchObject({ code: 'HOLDFAST_SOURCE_BUSY', channel: id, holder: { pid: first.pid } });
@@ -57,7 +61,7 @@ describe('a second publisher for the same channel', () => {
     ['its address', () => simulator.streamUrl('5.1')],
   ])('is refused if a process holds it by %s alone', async (_, name) => {
     await using _held = await SourceLock.acquire(name(), { dir: lockDir });
-    for (const id of ['5.1', 'auto', 'tuner', 'host']) {
+    for (const id of spellings) {
       expect(await ask(`${second.url}/channels/${id}.ts`)).toMatchObject({
         status: 409,
         json: { holder: { pid: process.pid } },
@@ -83,6 +87,17 @@ describe('a second publisher for the same channel', () => {
     await eventually(async () => expect((await first.channel('5.1')).state).toBe('idle'));
     using viewer = await Viewer.open(`${second.url}/channels/tuner.ts`);
     expect(viewer.status).toBe(200);
+  });
+
+  it('gets the channel right after the first was killed with SIGKILL, whose ffmpeg still holds it for a moment', async () => {
+    const first = await startFirst();
+    using held = await Viewer.open(`${first.url}/channels/5.1.ts`);
+    await held.more();
+    first.kill('SIGKILL');
+    await first.exited.catch(() => {});
+    using viewer = await Viewer.open(`${second.url}/channels/5.1.ts`);
+    expect(viewer.status).toBe(200);
+    await viewer.more();
   });
 
   it('gets the channel at once after the first was killed with SIGKILL, whose tuner is free within 250 ms', async () => {

@@ -6,17 +6,20 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { promisedMs } from '../support/promised.ts';
-import { ask, type Json, PublisherProcess, tempDir, Viewer } from './support.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
 
+const STALL_TIMEOUT_MS = 1_500;
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
-const lockDir = tempDir(afterAll);
+const lockDir = temporaryDirectory(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
   const { host } = new URL(simulator.url);
   publisher = await PublisherProcess.start([
     ...['--device', simulator.url, '--lock-dir', lockDir, '--start-timeout-ms', '2000'],
+    ...['--stall-timeout-ms', String(STALL_TIMEOUT_MS)],
     ...['--source', `plain=http://${host}/auto/v7.1`, '--source', `none=http://${host}/auto/v99.9`],
     ...['--source', 'file=/nowhere/film.ts'],
   ]);
@@ -92,16 +95,29 @@ describe('a channel that can not be opened', () => {
   });
 });
 
+describe('a tuner that stalls', () => {
+  it('ends its viewers after stallTimeoutMs and is free then', async () => {
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await viewer.more();
+    simulator.misbehave({ fault: 'stall', channel: '5.1', times: 1 });
+    const begun = performance.now();
+    await eventually(() => expect(viewer.isGone).toBe(true), promisedMs(4_000));
+    expect(performance.now() - begun).toBeGreaterThan(STALL_TIMEOUT_MS - 200);
+    await eventually(() => expect(simulator.streams()).toBe(0), promisedMs(500));
+    await publisher.says(/channel 5\.1: .*gave no byte for 1500 ms/);
+  });
+});
+
 describe('without an ffmpeg that works', () => {
   const script = (text: string, mode = 0o755) => {
-    const path = join(tempDir(), 'ffmpeg');
+    const path = join(temporaryDirectory(), 'ffmpeg');
     writeFileSync(path, text);
     chmodSync(path, mode);
     return path;
   };
 
   async function watchWith(ffmpeg: string) {
-    const args = ['--source', 'film=/tmp/film.ts', '--lock-dir', tempDir()];
+    const args = ['--source', 'film=/tmp/film.ts', '--lock-dir', temporaryDirectory()];
     await using broken = await PublisherProcess.start(args, { FFMPEG_PATH: ffmpeg });
     const answer = await ask(`${broken.url}/channels/film.ts`);
     const ready = await ask(`${broken.url}/readyz`);
@@ -160,7 +176,7 @@ async function device(answer: RequestListener): Promise<{ url: string; server: S
 describe('a device that can not be read', () => {
   /** It starts, serves the configured source, names what is wrong, and takes the device when it is well. */
   async function publishWith(address: string) {
-    const args = ['--device', address, '--source', 'other=/a.ts', '--lock-dir', tempDir()];
+    const args = ['--device', address, '--source', 'other=/a.ts', '--lock-dir', temporaryDirectory()];
     const publisher = new PublisherProcess(['--port', '0', ...args]);
     onTestFinished(() => publisher[Symbol.asyncDispose]());
     await publisher.says(/dashboard: /);

@@ -23,6 +23,17 @@ describe('the log', () => {
     expect(lines.join('')).toContain('http://***@h/?token=***');
   });
 
+  it('writes control characters out, so that no name can forge a record', () => {
+    const log = createLog('pretty');
+    log.info('7.1 \x1b[2J\x9b2J\rname\n10:00:00 dashboard: http://evil/');
+    log.warn('ffmpeg ended; its last words:\n  no such\tfile\n  bye');
+    vi.restoreAllMocks();
+    expect(lines.map((line) => line.slice('10:00:00 '.length))).toEqual([
+      '7.1 \\x1b[2J\\x9b2J\\x0dname\\n10:00:00 dashboard: http://evil/\n',
+      'WARN ffmpeg ended; its last words:\n  no such\\x09file\n  bye\n',
+    ]);
+  });
+
   it('keeps errors, dates and holders whole in JSON', () => {
     const since = new Date(0);
     createLog('json').warn({ since, holder: { pid: 7 }, err: new TypeError('no "good"') }, 'refused');

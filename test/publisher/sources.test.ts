@@ -2,18 +2,19 @@ import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { inspectTransportStream } from '../support/transport-stream.ts';
 import {
   ask,
-  childrenOf,
-  continuityErrors,
+  makeFile,
   makeRecording,
   PublisherProcess,
+  pidsOfChildren,
   processesWith,
   streamsOf,
-  tempDir,
   Viewer,
 } from './support.ts';
 
@@ -22,7 +23,7 @@ const USER = 'operator';
 const PASSWORD = 'tulip-7731';
 const TOKEN = 'zebra-4242';
 
-const folder = tempDir(afterAll);
+const folder = temporaryDirectory(afterAll);
 let recording: string;
 let server: Server;
 let port: number;
@@ -49,12 +50,17 @@ afterAll(() => {
 
 const encodersOf = (publisher: PublisherProcess) => {
   const encoding = processesWith('-mpegts_flags');
-  return childrenOf(publisher.pid).filter((pid) => encoding.includes(pid));
+  return pidsOfChildren(publisher.pid).filter((pid) => encoding.includes(pid));
 };
 
 describe('a source', () => {
   it('that is a file is a live channel: in a loop, without the device', async () => {
-    await using publisher = await PublisherProcess.start(['--source', `film=${recording}`, '--lock-dir', tempDir()]);
+    await using publisher = await PublisherProcess.start([
+      '--source',
+      `film=${recording}`,
+      '--lock-dir',
+      temporaryDirectory(),
+    ]);
     expect(await streamsOf(`${publisher.url}/channels/film.ts`)).toEqual(['audio', 'video']);
     using viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
     await viewer.more(2.5 * (MEGABITS / 8) * 1_000_000); // the file has two seconds
@@ -63,14 +69,14 @@ describe('a source', () => {
 
   it('that is HTTP is read with its credentials', async () => {
     const source = `cam=http://${USER}:${PASSWORD}@127.0.0.1:${port}/live.ts`;
-    await using publisher = await PublisherProcess.start(['--source', source, '--lock-dir', tempDir()]);
+    await using publisher = await PublisherProcess.start(['--source', source, '--lock-dir', temporaryDirectory()]);
     using viewer = await Viewer.open(`${publisher.url}/channels/cam.ts`);
     await viewer.more();
     expect(authorizations.at(-1)).toBe(`Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`);
   });
 
   it('stays open for closeAfterMs after its last viewer, and goes then', async () => {
-    const args = ['--source', `film=${recording}`, '--lock-dir', tempDir(), '--close-after-ms', '600'];
+    const args = ['--source', `film=${recording}`, '--lock-dir', temporaryDirectory(), '--close-after-ms', '600'];
     await using publisher = await PublisherProcess.start(args);
     const viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
     await viewer.more();
@@ -87,7 +93,12 @@ describe('a source', () => {
   });
 
   it('of which one viewer never reads: that one is dropped at the bound and the others lose nothing', async () => {
-    await using publisher = await PublisherProcess.start(['--source', `film=${recording}`, '--lock-dir', tempDir()]);
+    await using publisher = await PublisherProcess.start([
+      '--source',
+      `film=${recording}`,
+      '--lock-dir',
+      temporaryDirectory(),
+    ]);
     const { hostname, port: httpPort } = new URL(publisher.url);
     using healthy = await Viewer.open(`${publisher.url}/channels/film.ts`, { keep: true });
     const blocked = connect(Number(httpPort), hostname).pause();
@@ -100,16 +111,51 @@ describe('a source', () => {
     await eventually(async () => expect((await publisher.channel('film')).viewers).toBe(1));
     await healthy.more(1_000_000);
     expect(healthy.isGone).toBe(false);
-    expect(continuityErrors(Buffer.concat(healthy.chunks))).toBe(0);
+    expect(inspectTransportStream(Buffer.concat(healthy.chunks))).toMatchObject({ syncErrors: 0, continuityErrors: 0 });
     blocked.resume();
     await eventually(() => expect(reset || blocked.destroyed).toBe(true));
     blocked.destroy();
   });
 });
 
+describe('a source that MPEG-TS can not carry', () => {
+  const recipes = {
+    vp9: ['film.webm', '-an', '-c:v', 'libvpx-vp9', '-deadline', 'realtime'],
+    mjpeg: ['film.avi', '-an', '-c:v', 'mjpeg'],
+    pcm_s16le: ['sound.wav', '-vn', '-c:a', 'pcm_s16le'],
+    flac: ['film.mkv', '-c:v', 'libx264', '-c:a', 'flac'],
+  };
+
+  it('is 502 that names the codec, no byte of it, and a line in the log', async () => {
+    const sources = Object.entries(recipes).map(async ([codec, [name = '', ...encode]]) => {
+      await makeFile(join(folder, name), ...encode);
+      return ['--source', `${codec}=${join(folder, name)}`];
+    });
+    const args = [...(await Promise.all(sources)).flat(), '--lock-dir', temporaryDirectory()];
+    await using publisher = await PublisherProcess.start(args);
+    for (const codec of Object.keys(recipes)) {
+      const { status, json } = await ask(`${publisher.url}/channels/${codec}.ts`);
+      expect([codec, status, json.code]).toEqual([codec, 502, 'PUBLISHER_CODEC_NOT_CARRIED']);
+      expect(json.detail).toContain(`can't carry the codec ${codec} of this source`);
+      expect(json.detail).toContain('transcoded');
+      expect(publisher.output).toMatch(new RegExp(`WARN channel ${codec}: .*the codec ${codec}`));
+    }
+    expect(encodersOf(publisher)).toEqual([]);
+  });
+});
+
+describe('a source that is a file which is not there', () => {
+  it('is warned of at the start, by its absolute path', async () => {
+    const args = ['--source', 'film=nowhere/film.ts', '--source', `here=${recording}`];
+    await using publisher = await PublisherProcess.start([...args, '--lock-dir', temporaryDirectory()]);
+    expect(publisher.output).toContain(`WARN source film: ${resolve('nowhere/film.ts')} does not exist (ENOENT)`);
+    expect(publisher.output).not.toContain('WARN source here');
+  });
+});
+
 describe('a URL with credentials', () => {
   it('is nowhere visible: not in the log, the locks, the metrics, the API, an error or the page', async () => {
-    const lockDir = tempDir();
+    const lockDir = temporaryDirectory();
     const at = `http://${USER}:${PASSWORD}@127.0.0.1:${port}`;
     const args = ['--source', `cam=${at}/live.ts?token=${TOKEN}`, '--source', `bad=${at}/refuse?password=${TOKEN}`];
     const device = ['--device', `http://${USER}:${PASSWORD}@127.0.0.1:1`, '--lock-dir', lockDir];

@@ -6,13 +6,15 @@ import { SourceLock } from 'holdfast';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { isRunning } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
-import { childrenOf, isAlive, PublisherProcess, tempDir, timed, Viewer } from './support.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { PublisherProcess, pidsOfChildren, timed, Viewer } from './support.ts';
 
 const NOBODY = 65534;
 
 let simulator: HdhomerunSimulator;
-const lockDir = tempDir(afterAll);
+const lockDir = temporaryDirectory(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
@@ -22,15 +24,15 @@ afterAll(() => simulator.close());
 afterEach(() => eventually(() => expect(simulator.streams()).toBe(0)));
 
 /** A publisher that streams two channels, and every process that it started. */
-async function streaming(): Promise<{ publisher: PublisherProcess; children: number[] }> {
-  const publisher = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir]);
+async function streaming(before = ''): Promise<{ publisher: PublisherProcess; children: number[] }> {
+  const publisher = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir], {}, before);
   const viewers = await Promise.all(['5.1', '7.1'].map((id) => Viewer.open(`${publisher.url}/channels/${id}.ts`)));
   await Promise.all(viewers.map((viewer) => viewer.more()));
-  return { publisher, children: childrenOf(publisher.pid) };
+  return { publisher, children: pidsOfChildren(publisher.pid) };
 }
 
 async function expectNothingLeft(children: readonly number[]): Promise<void> {
-  expect(children.filter(isAlive)).toEqual([]);
+  expect(children.filter(isRunning)).toEqual([]);
   expect(simulator.streams()).toBe(0);
   expect(await SourceLock.list({ dir: lockDir })).toEqual([]);
 }
@@ -59,11 +61,30 @@ describe('the publisher ends and leaves no ffmpeg, no open tuner and no held loc
   });
 
   it('on a second Ctrl-C, at once', async () => {
-    const { publisher, children } = await streaming();
+    const hanging = `
+      const { Publisher } = await import('./examples/publisher/app.ts');
+      Publisher.prototype.close = () => new Promise(() => {});
+    `;
+    const { publisher, children } = await streaming(hanging);
     publisher.kill('SIGINT');
-    publisher.kill('SIGINT');
-    await publisher.exited;
-    await timed(500, () => expectNothingLeft(children));
+    await publisher.says(/SIGINT: stopping/);
+    const begun = performance.now();
+    await eventually(() => {
+      publisher.kill('SIGINT'); // one that follows at once counts as the same
+      expect(isRunning(publisher.pid)).toBe(false);
+    }, promisedMs(1_000));
+    expect(performance.now() - begun).toBeGreaterThan(200);
+    expect((await publisher.exited).code).toBe(1);
+    await timed(250, () => expectNothingLeft(children));
+  });
+
+  it('on an exception that nobody catches', async () => {
+    const failing = `process.on('SIGUSR2', () => { throw new Error('on purpose'); });`;
+    const { publisher, children } = await streaming(failing);
+    publisher.kill('SIGUSR2');
+    const { code, output } = await publisher.exited;
+    expect([code, output]).toEqual([1, expect.stringContaining('Error: on purpose')]);
+    await timed(250, () => expectNothingLeft(children));
   });
 });
 
@@ -82,7 +103,7 @@ describe('the publisher does not start', () => {
   });
 
   it('with a lock directory that can not be written, and says so at the start', async () => {
-    const file = join(tempDir(), 'a-file');
+    const file = join(temporaryDirectory(), 'a-file');
     writeFileSync(file, '');
     for (const dir of [file, join(file, 'locks')]) {
       const publisher = new PublisherProcess(['--port', '0', '--device', simulator.url, '--lock-dir', dir]);
@@ -94,13 +115,16 @@ describe('the publisher does not start', () => {
   });
 
   it('with a lock directory that belongs to another user', async () => {
-    const dir = tempDir();
+    const dir = temporaryDirectory();
     chmodSync(dir, 0o555);
     // Root may write everywhere, so root has it run by nobody.
-    const uid = process.getuid?.() === 0 ? NOBODY : undefined;
-    const publisher = new PublisherProcess(['--port', '0', '--device', simulator.url, '--lock-dir', dir], {}, uid);
+    const asNobody = process.getuid?.() === 0 ? `process.setuid(${NOBODY});` : '';
+    const args = ['--port', '0', '--device', simulator.url, '--lock-dir', dir];
+    const publisher = new PublisherProcess(args, {}, asNobody);
     const { code, output } = await publisher.exited;
     expect(code).toBe(1);
     expect(output).toContain(`the lock directory ${dir} can't be used: may not be written by this user (EACCES)`);
+    expect(output).toContain('or choose another with --lock-dir');
+    expect(output).not.toContain('HOLDFAST_LOCK_DIR');
   });
 });

@@ -1,83 +1,68 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { onTestFinished } from 'vitest';
-import { findFfmpeg, findFfprobe } from '../../examples/hdhomerun/index.ts';
+import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { childrenOf, type Program, startProgram } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
+import { probe } from '../support/transport-stream.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests judge what the program answers
 export type Json = any;
 
-const root = new URL('../../', import.meta.url).pathname;
 const run = promisify(execFile);
 
-/** A directory of this test, gone after it; of a test file, if called outside of any hook with `afterAll`. */
-export function tempDir(onEnd: (remove: () => void) => void = onTestFinished): string {
-  const path = mkdtempSync(join(tmpdir(), 'publisher-test-'));
-  onEnd(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
+/** Makes the module that `startProgram` runs be the publisher after something else; the flags follow `AS_MAIN`. */
+const THEN_MAIN = "\nawait import('./examples/publisher/main.ts');\n";
+/** Stands where the path of the program would be. */
+const AS_MAIN = 'main';
 
 /** The publisher as people run it: a process of its own. */
 export class PublisherProcess implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  #output = '';
+  readonly #program: Program;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null; output: string }>;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, uid?: number) {
-    this.#child = spawn(
-      process.execPath,
-      ['--import', './scripts/from-source.mjs', 'examples/publisher/main.ts', ...args],
-      {
-        cwd: root,
-        env: { ...process.env, ...env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-        uid,
-      },
-    );
-    for (const pipe of [this.#child.stdout, this.#child.stderr]) {
-      pipe?.on('data', (chunk) => {
-        this.#output += chunk;
-      });
-    }
-    this.exited = once(this.#child, 'close').then(([code, signal]) => ({ code, signal, output: this.#output }));
+  /** @param before what the process does first, as the text of a module */
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = '') {
+    this.#program = before
+      ? startProgram(before + THEN_MAIN, env, [AS_MAIN, ...args])
+      : startProgram('examples/publisher/main.ts', env, args);
+    const closed = once(this.#program.process, 'close');
+    this.exited = closed.then(([code, signal]) => ({ code, signal, output: this.output }));
   }
 
   /** Resolves when it serves and knows what it could find. */
-  static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<PublisherProcess> {
-    const publisher = new PublisherProcess(['--port', '0', ...args], env);
+  static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = ''): Promise<PublisherProcess> {
+    const publisher = new PublisherProcess(['--port', '0', ...args], env, before);
     await publisher.says(/watch: |no channel is known yet/);
     return publisher;
   }
 
   get pid(): number {
-    return this.#child.pid as number;
+    return this.#program.pid;
   }
 
   get output(): string {
-    return this.#output;
+    return this.#program.output();
   }
 
   /** Without a slash at its end. */
   get url(): string {
-    const url = /dashboard: (http:\S+)\//.exec(this.#output)?.[1];
-    if (!url) throw new Error(`the publisher has not said its address:\n${this.#output}`);
+    const url = /dashboard: (http:\S+)\//.exec(this.output)?.[1];
+    if (!url) throw new Error(`the publisher has not said its address:\n${this.output}`);
     return url;
   }
 
   says(what: RegExp, timeoutMs = 15_000): Promise<void> {
     return eventually(() => {
-      if (!what.test(this.#output)) throw new Error(`the publisher has not said ${what}:\n${this.#output}`);
+      if (!what.test(this.output)) throw new Error(`the publisher has not said ${what}:\n${this.output}`);
     }, timeoutMs);
   }
 
   kill(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+    this.#program.process.kill(signal);
   }
 
   async json(path: string): Promise<Json> {
@@ -186,29 +171,8 @@ function commandOf(pid: string): string {
   }
 }
 
-/** The children of a process. */
-export function childrenOf(pid: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && parentOf(name) === pid)
-    .map(Number);
-}
-
-function parentOf(pid: string): number | undefined {
-  try {
-    return Number(readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ')[1]);
-  } catch {
-    return undefined;
-  }
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
-    return false;
-  }
-}
+/** The pids of a process's children. */
+export const pidsOfChildren = (parent: number): number[] => childrenOf(parent).map(({ pid }) => pid);
 
 /** How long it takes until `check` no longer throws; an error if that is longer than `limitMs`. */
 export async function timed(limitMs: number, check: () => void | Promise<void>): Promise<number> {
@@ -219,21 +183,8 @@ export async function timed(limitMs: number, check: () => void | Promise<void>):
 
 /** `video`, `audio`: what the real ffprobe finds. */
 export async function streamsOf(url: string): Promise<string[]> {
-  const args = [
-    '-v',
-    'error',
-    '-show_entries',
-    'stream=codec_type',
-    '-of',
-    'csv=p=0',
-    '-analyzeduration',
-    '1000000',
-    url,
-  ];
-  // A static ffprobe that loads the system's character sets to read a service name crashes.
-  const env = { ...process.env, GCONV_PATH: '/nonexistent' };
-  const { stdout } = await run(findFfprobe(), args, { env, timeout: 20_000 });
-  return [...new Set(stdout.split(/[\s,]+/).filter((word) => word !== '' && word !== 'program'))].sort();
+  const { streams } = await probe(url);
+  return [...new Set(streams.map(({ codec_type }) => codec_type))].sort();
 }
 
 /** Makes a short MPEG-TS file of about so many megabits per second. */
@@ -245,18 +196,9 @@ export async function makeRecording(path: string, megabits = 2, seconds = 2): Pr
   await run(findFfmpeg(), [...args, ...video, ...audio, '-muxrate', `${megabits + 2}M`, '-f', 'mpegts', path]);
 }
 
-/** Where the continuity counter of a PID jumps: a packet was lost there. */
-export function continuityErrors(stream: Buffer): number {
-  const last = new Map<number, number>();
-  let errors = 0;
-  for (let at = 0; at + 188 <= stream.length; at += 188) {
-    const pid = stream.readUInt16BE(at + 1) & 0x1fff;
-    const [flags = 0] = stream.subarray(at + 3);
-    if (stream[at] !== 0x47) return Number.POSITIVE_INFINITY;
-    if (pid === 0x1fff || !(flags & 0x10)) continue;
-    const before = last.get(pid);
-    if (before !== undefined && (flags & 0x0f) !== ((before + 1) & 0x0f)) errors += 1;
-    last.set(pid, flags & 0x0f);
-  }
-  return errors;
+/** Makes a file of one second with what ffmpeg is told to encode. */
+export async function makeFile(path: string, ...encode: readonly string[]): Promise<void> {
+  const video = ['-f', 'lavfi', '-i', 'testsrc2=size=160x120:rate=10'];
+  const audio = ['-f', 'lavfi', '-i', 'sine'];
+  await run(findFfmpeg(), ['-v', 'error', '-y', ...video, ...audio, '-t', '1', ...encode, path]);
 }

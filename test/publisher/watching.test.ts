@@ -2,9 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { promisedMs } from '../support/promised.ts';
-import { ask, type Json, PublisherProcess, processesWith, streamsOf, tempDir, timed, Viewer } from './support.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { ask, type Json, PublisherProcess, processesWith, streamsOf, timed, Viewer } from './support.ts';
 
-const lockDir = tempDir(afterAll);
+const lockDir = temporaryDirectory(afterAll);
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
 

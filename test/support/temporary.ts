@@ -3,9 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 
-/** A directory that is gone after the test. */
-export function temporaryDirectory(): string {
+/**
+ * A directory that is gone after the test.
+ *
+ * @param onEnd `afterAll` for one of a whole test file, made outside of its tests.
+ */
+export function temporaryDirectory(onEnd: (remove: () => void) => void = onTestFinished): string {
   const path = mkdtempSync(join(tmpdir(), 'holdfast-test-'));
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  onEnd(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }

@@ -9,8 +9,8 @@ import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts'
 import { streamChannel } from './stream.ts';
 import { channelView, publicStream } from './views.ts';
 
-/** What the routes show. */
-export interface Exhibits {
+/** What the routes show, and how. */
+export interface RouterOptions {
   readonly channels: Channels;
   readonly tuners: readonly Tuner[];
   readonly registry: Registry;
@@ -25,9 +25,9 @@ export interface Exhibits {
 type Handler = (response: ServerResponse, parameters: Readonly<Record<string, string | undefined>>) => unknown;
 
 /** Everything that is served, by its path; read-only. */
-export function createRouter(exhibits: Exhibits): RequestListener {
+export function createRouter(options: RouterOptions): RequestListener {
   const router = makeRouter({ defaultRoute: (request, response) => notFound(request, response as ServerResponse) });
-  for (const [path, handler] of Object.entries(routesOf(exhibits))) {
+  for (const [path, handler] of Object.entries(routesOf(options))) {
     router.on(['GET', 'HEAD'], path, (_request, response, parameters) =>
       handle(response as ServerResponse, () => handler(response as ServerResponse, parameters)),
     );
@@ -39,20 +39,20 @@ export function createRouter(exhibits: Exhibits): RequestListener {
   };
 }
 
-function routesOf(exhibits: Exhibits): Record<string, Handler> {
-  const { channels, tuners, registry, lockDir } = exhibits;
+function routesOf(options: RouterOptions): Record<string, Handler> {
+  const { channels, tuners, registry, lockDir } = options;
   return {
     ...assetRoutes(),
     '/channels/:file': (response, { file = '' }) => channelFile(response, file, channels),
-    '/api/channels': async (response) => sendJson(response, await channelList(exhibits)),
+    '/api/channels': async (response) => sendJson(response, await channelList(options)),
     '/api/public-streams': (response) => {
-      sendJson(response, { streams: [...channels].map((channel) => publicStream(channel, exhibits.baseUrl())) });
+      sendJson(response, { streams: [...channels].map((channel) => publicStream(channel, options.baseUrl())) });
     },
     '/api/tuners': async (response) =>
       sendJson(response, { devices: await Promise.all(tuners.map((tuner) => tuner.view())) }),
     '/api/locks': async (response) => sendJson(response, { locks: await SourceLock.list({ dir: lockDir }) }),
     '/healthz': (response) => sendJson(response, { status: 'ok' }),
-    '/readyz': (response) => readiness(response, exhibits.unready()),
+    '/readyz': (response) => readiness(response, options.unready()),
     '/metrics': async (response) =>
       send(response, 200, { contentType: registry.contentType, content: await registry.metrics() }),
   };
@@ -76,7 +76,7 @@ function channelFile(response: ServerResponse, file: string, channels: Channels)
   return undefined;
 }
 
-async function channelList({ channels, demo, lockDir }: Exhibits): Promise<object> {
+async function channelList({ channels, demo, lockDir }: RouterOptions): Promise<object> {
   const locks = await SourceLock.list({ dir: lockDir });
   return { now: new Date().toISOString(), demo, channels: [...channels].map((channel) => channelView(channel, locks)) };
 }

@@ -1,0 +1,12 @@
+const NEEDED = { major: 22, minor: 12 };
+
+/** Why this version of Node can't run the publisher and what to do; undefined if it can. */
+export function complaintAboutNode(version: string): string | undefined {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > NEEDED.major || (major === NEEDED.major && minor >= NEEDED.minor)) return undefined;
+  const needed = `${NEEDED.major}.${NEEDED.minor}`;
+  return (
+    `this is Node ${version}, but Node ${needed} or later is needed: install it from https://nodejs.org, ` +
+    'or run it once with: npx --package node@24 --package holdfast -- holdfast-publisher'
+  );
+}
