@@ -59,16 +59,25 @@ export interface Program {
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Runs a file, or a text as a module; with `TEST_DESCRIPTORS` in its environment it may open no more than so many. */
+/**
+ * Runs a file, or a text as a module. With `TEST_DESCRIPTORS` in its environment it may open no more than so many; with
+ * `TEST_OBEYS_MODES` the modes of files bind it even if it is root's.
+ */
 export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Program {
   const hook = new URL('scripts/from-source.mjs', repository).pathname;
   const what = program.includes('\n') ? ['--input-type=module-typescript', '-e', program] : [program];
   const limit = env.TEST_DESCRIPTORS ? `ulimit -n ${env.TEST_DESCRIPTORS}; ` : '';
-  const child = spawn('sh', ['-c', `${limit}exec "$0" "$@"`, process.execPath, '--import', hook, ...what, ...args], {
-    cwd: repository,
-    env: { ...process.env, ...env },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
+  const isRoot = process.getuid?.() === 0;
+  const bound = env.TEST_OBEYS_MODES && isRoot ? 'setpriv --bounding-set=-dac_override ' : '';
+  const child = spawn(
+    'sh',
+    ['-c', `${limit}exec ${bound}"$0" "$@"`, process.execPath, '--import', hook, ...what, ...args],
+    {
+      cwd: repository,
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    },
+  );
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => {
