@@ -34,7 +34,8 @@ export interface LockHolder {
   command: string;
   /**
    * How the name was established: `kernel+meta`, the kernel and the sidecar agree; `kernel`, the sidecar is not written
-   * yet; `meta`, this system does not show locks (`/proc/locks`), the sidecar and a living process speak for it.
+   * yet; `meta`, this system does not show locks (`/proc/locks`), or they are leases: the sidecar speaks for it, and a
+   * living process or a heartbeat.
    */
   verified: 'kernel+meta' | 'kernel' | 'meta';
   /** Pids of the children that hold the lock together with their owner. */
@@ -71,22 +72,24 @@ export class LockInUseError extends HoldfastError {
 
   constructor(key: string, children: readonly number[], timeoutMs: number) {
     super(
-      `the lock of ${key} is still held by child process ${children.join(', ')} after ${timeoutMs} ms; ` +
-        'it is released when they end: terminate them, or dispose of the lock, which does',
+      children.length > 0
+        ? `the lock of ${key} is still held by child process ${children.join(', ')} after ${timeoutMs} ms; ` +
+            'it is released when they end: terminate them, or dispose of the lock, which does'
+        : `the lock of ${key} is not free ${timeoutMs} ms after its release began; that goes on`,
     );
     this.key = key;
     this.children = children;
   }
 }
 
-/** A lock was lost while it was held: its file was replaced or removed. The reason of `SourceLock.signal`. */
+/** A lock was lost while it was held: its file was replaced or removed, its lease expired. The reason of `SourceLock.signal`. */
 export class LockLostError extends HoldfastError {
   readonly code = 'HOLDFAST_LOCK_LOST';
   readonly key: string;
   readonly path: string;
 
   constructor(key: string, path: string, why: string) {
-    super(`the lock of ${key} is lost: ${why} (${path}); do not remove or replace lock files while they are in use`);
+    super(`the lock of ${key} is lost: ${why} (${path}); stop using the source, another may have it by now`);
     this.key = key;
     this.path = path;
   }
@@ -95,25 +98,23 @@ export class LockLostError extends HoldfastError {
 /** The lock directory or file can't be used; the message says which, why and what to do. */
 export class LockDirectoryError extends HoldfastError {
   readonly code = 'HOLDFAST_LOCK_DIRECTORY';
+  override readonly retryable: boolean;
   readonly path: string;
 
   constructor(path: string, message: string, cause?: unknown) {
     super(message, { cause });
+    const reason = (cause as NodeJS.ErrnoException | undefined)?.code;
+    this.retryable = reason === 'EMFILE' || reason === 'ENFILE' || reason === 'EAGAIN' || reason === 'ENOSPC';
     this.path = path;
   }
 }
 
-/** This system or runtime has no kernel locks that could be used; `cause` tells why. */
+/** Locks of the wanted kind can not be used on this system; the message says what to do, `cause` tells why. */
 export class LockUnsupportedError extends HoldfastError {
   readonly code = 'HOLDFAST_LOCK_UNSUPPORTED';
 
-  constructor(cause: unknown) {
-    super(
-      'kernel locks can not be used here: the package fs-native-extensions did not load (it has no build for musl)',
-      {
-        cause,
-      },
-    );
+  constructor(message: string, cause: unknown) {
+    super(message, { cause });
   }
 }
 

@@ -5,8 +5,20 @@
 export interface Holdable {
   /** Aborts when what is held is lost. */
   readonly signal: AbortSignal;
+  /** Set where it ends by itself unless it is renewed. */
+  readonly lease?: Lease | undefined;
   /** Adds a reference that lasts until `end`. */
   hold(): Hold;
+}
+
+/** A right that ends at a deadline unless it is renewed. */
+export interface Lease {
+  /** When it ends, by `performance.now()`, in ms. What uses it must have ended by then. */
+  readonly deadline: number;
+  /** Aborts when it has ended or was lost. */
+  readonly signal: AbortSignal;
+  /** Calls back with the new deadline after each renewal, until disposed. */
+  onRenew(listener: (deadline: number) => void): Disposable;
 }
 
 /** One child's reference. */

@@ -14,6 +14,7 @@ export interface ProcessIdentity {
 
 interface ProcessStat extends ProcessIdentity {
   readonly state: string;
+  readonly parent: number;
   readonly processGroup: number;
 }
 
@@ -22,15 +23,16 @@ export function processStat(pid: number): ProcessStat | undefined {
   const stat = read(`/proc/${pid}/stat`);
   if (stat === undefined) return undefined;
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state = '?', , processGroup] = fields;
-  return { pid, state, processGroup: Number(processGroup), startTicks: Number(fields[19]) };
+  const [state = '?', parent, processGroup] = fields;
+  return { pid, state, parent: Number(parent), processGroup: Number(processGroup), startTicks: Number(fields[19]) };
 }
 
 /** Whether this very process runs; a zombie does not. `startTicks` 0 stands for unknown. */
 export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
-  if (!hasProc()) return canSignal(pid);
   const stat = processStat(pid);
-  if (!stat || stat.state === 'Z' || stat.state === 'X') return false;
+  // There is no `/proc`, or it hides the processes of other users (`hidepid`); what is merely hidden is not dead.
+  if (!stat) return canSignal(pid);
+  if (stat.state === 'Z' || stat.state === 'X') return false;
   return startTicks === 0 || stat.startTicks === startTicks;
 }
 
@@ -82,6 +84,29 @@ export function surroundings(): Surroundings {
     pidNamespace: readLink('/proc/self/ns/pid')?.replace(/\D/g, '') ?? '',
   };
   return ownSurroundings;
+}
+
+/** What the kernel tells of an open descriptor. */
+export interface DescriptorInfo {
+  /** Passed on to other programs: what a Node process opened itself is closed when it starts one (`O_CLOEXEC`). */
+  readonly isInheritable: boolean;
+  /** The locks of its open file, as `/proc/locks` writes them. */
+  readonly locks: readonly string[];
+}
+
+/** Undefined too if it is another user's and may not be seen. */
+export function descriptorInfo(pid: number, descriptor: number | string): DescriptorInfo | undefined {
+  const info = read(`/proc/${pid}/fdinfo/${descriptor}`);
+  if (info === undefined) return undefined;
+  const O_CLOEXEC = 0o2000000;
+  const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8);
+  const locks = info.includes('\nlock:') ? info.split('\n').filter((line) => line.startsWith('lock:')) : [];
+  return { isInheritable: (flags & O_CLOEXEC) === 0, locks };
+}
+
+/** Whether this is not the pid namespace of the host, whose inode is fixed (`PROC_PID_INIT_INO`). */
+export function isContained(): boolean {
+  return surroundings().pidNamespace !== '4026531836';
 }
 
 export function hasProc(): boolean {

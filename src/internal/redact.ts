@@ -1,39 +1,53 @@
-/** Query parameters that carry a secret rather than name a source; compared without `-` and `_`. */
+/** Query parameters that carry a secret rather than name a source; compared by their letters and digits. */
 const SECRET_PARAMETERS = new Set([
+  'accesskey',
   'accesstoken',
   'apikey',
   'auth',
   'authorization',
   'authtoken',
+  'awsaccesskeyid',
+  'bearer',
   'clientsecret',
   'deviceauth',
+  'idtoken',
+  'jwt',
+  'loginpas',
+  'loginuse',
   'pass',
+  'passphrase',
   'passwd',
   'password',
+  'privatekey',
+  'pubpasswd',
+  'pubuser',
+  'pw',
   'pwd',
   'refreshtoken',
   'secret',
+  'secretkey',
+  'securitytoken',
+  'sessiontoken',
   'sig',
   'signature',
   'token',
   'user',
   'username',
+  'usr',
   'xamzcredential',
   'xamzsecuritytoken',
   'xamzsignature',
+  'xplextoken',
 ]);
+
+/** Secrets are looked for in what is encoded within what is encoded, down to this depth. */
+const MAX_LEVELS = 3;
 
 /** Whether a query parameter of this name is a credential. */
 export function isSecretParameter(name: string): boolean {
-  return SECRET_PARAMETERS.has(decoded(name).toLowerCase().replace(/[-_]/g, ''));
-}
-
-function decoded(name: string): string {
-  try {
-    return decodeURIComponent(name);
-  } catch {
-    return name;
-  }
+  let plain = name;
+  for (let level = 0; level < MAX_LEVELS && plain.includes('%'); level++) plain = decodeOctets(plain);
+  return SECRET_PARAMETERS.has(plain.toLowerCase().replace(/[-_.[\]\s]/g, ''));
 }
 
 /*
@@ -42,8 +56,11 @@ function decoded(name: string): string {
  */
 const USER_AND_PASSWORD = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s:/?#@]{0,256}:[^\s@]{0,256}@(?:[^\s/@]{0,256}@)?/gi;
 const USER = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/?#@]{1,256}@/gi;
+const ENCODED_USER = /(%(?:25)*3A(?:%(?:25)*2F){2})[^\s&"'<>]{1,256}%(?:25)*40/gi;
 const HEADER = /\b((?:proxy-)?authorization|cookie)(["']?\s{0,8}[:=]\s{0,8}["']?)[^\r\n"']+/gi;
-const PARAMETER = /([?&;])([^\s=&;?#"'<>]{1,64})=([^\s&;#"'<>]*)/g;
+const PARAMETER =
+  /(?:[?&;/]|%(?:25)*(?:3F|26|3B)|_(?=password=))((?:(?!%(?:25)*(?:2F|3F|26|3B|3D))[^\s=&;?/#"'<>]){1,64})(?:=|%(?:25)*3D)/gi;
+const VALUE = /[^\s&;#"'<>]*/y;
 
 /**
  * Removes credentials from every URL in a text: the user and password before the `@`, and the values of query parameters
@@ -56,9 +73,80 @@ const PARAMETER = /([?&;])([^\s=&;?#"'<>]{1,64})=([^\s&;#"'<>]*)/g;
  * redactCredentials('rtsp://admin:hunter2@10.0.0.5/1'); // 'rtsp://***@10.0.0.5/1'
  */
 export function redactCredentials(text: string): string {
-  return text
+  const visible = text
     .replace(USER_AND_PASSWORD, '$1***@')
     .replace(USER, '$1***@')
-    .replace(HEADER, '$1$2***')
-    .replace(PARAMETER, (all, start: string, name: string) => (isSecretParameter(name) ? `${start}${name}=***` : all));
+    .replace(ENCODED_USER, '$1***@')
+    .replace(HEADER, '$1$2***');
+  return replaceSecrets(visible, { parameter: PARAMETER, value: VALUE, by: '***' });
+}
+
+interface Replacement {
+  /** Global; its first group is the name, its end the beginning of the value. */
+  readonly parameter: RegExp;
+  /** Sticky. */
+  readonly value: RegExp;
+  readonly by: string;
+}
+
+/** Only the value of a secret is passed over: that of another parameter may be a URL with secrets of its own. */
+function replaceSecrets(text: string, { parameter, value, by }: Replacement): string {
+  let replaced = '';
+  let end = 0;
+  for (const { 0: match, 1: name = '', index } of text.matchAll(parameter)) {
+    if (index < end || !isSecretParameter(name)) continue;
+    const start = index + match.length;
+    replaced += text.slice(end, start) + by;
+    value.lastIndex = start;
+    end = start + (value.exec(text)?.[0].length ?? 0);
+  }
+  return replaced + text.slice(end);
+}
+
+/*
+ * For a key nothing may be removed that tells sources apart, so that `http://proxy/http://camera:80/a@b` stays: what
+ * follows the colon is a port. Cameras of one make have `/user=…_password=…_channel=1` for a path.
+ */
+const USERS_WITHIN =
+  /(:\/\/)(?:[^:/?#@[]{0,256}:(?!\d*(?:[/?#|%]|$))[^@]{0,1024}@|[^/?#@]{0,1024}@)+|^[^:/?#@]+:(?!(?:%(?:25)*2F){2})[^/?#]*@/g;
+const PARAMETER_WITHIN = {
+  parameter: /(?:^|[?&; _])([^=&;?#/ ]{1,64})=/g,
+  value: /(?:(?!_(?:user|password|channel|stream)=)[^ &;#])*/y,
+  by: '',
+};
+const SEGMENT_WITHIN = {
+  parameter: /\/([^=&;?#/ ]{1,64})=/g,
+  value: /(?:(?!_(?:user|password|channel|stream)=)[^ &;?#/])*/y,
+  by: '',
+};
+
+/** Removes user and password from URLs within a text, and from `user:password@host` at its beginning. */
+export function withoutUsers(text: string): string {
+  return text.includes('@') ? text.replace(USERS_WITHIN, '$1') : text;
+}
+
+/**
+ * Removes credentials from a part of a URL, as little as possible: users and passwords of URLs within it, and values of
+ * secret parameters, encoded or not. What holds none is returned as it is.
+ */
+export function withoutCredentials(text: string, levels: number = MAX_LEVELS): string {
+  if (!/[%=@]/.test(text)) return text;
+  const visible = replaceSecrets(replaceSecrets(withoutUsers(text), SEGMENT_WITHIN), PARAMETER_WITHIN);
+  const inner = levels > 0 ? decodeOctets(visible) : visible;
+  if (inner === visible) return visible;
+  const visibleInner = withoutCredentials(inner, levels - 1);
+  return visibleInner === inner ? visible : encodeOctets(visibleInner);
+}
+
+/** What the octets of `%41` stand for, each as a character of its own: nothing gets lost if they are not valid UTF-8. */
+export function decodeOctets(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** The inverse of {@link decodeOctets}. */
+export function encodeOctets(text: string): string {
+  return text.replace(
+    /[^A-Za-z0-9._~-]/g,
+    (octet) => `%${octet.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  );
 }

@@ -1,6 +1,6 @@
 import type { StdioOptions } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { read, readLink } from '../internal/proc.ts';
+import { descriptorInfo } from '../internal/proc.ts';
 
 /**
  * Held descriptors start here in the child: a shell's `exec 3>…` must not close them by chance, and Node passes on to its
@@ -37,10 +37,7 @@ function openDescriptors(): number[] {
   }
 }
 
-/** What this process opened itself is closed when a program is started (`O_CLOEXEC`); what it inherited is not. */
 function isInheritedLock(descriptor: number): boolean {
-  if (descriptor < FIRST_HELD_DESCRIPTOR || !readLink(`/proc/self/fd/${descriptor}`)?.endsWith('.lock')) return false;
-  const flags = /^flags:\s*([0-7]+)$/m.exec(read(`/proc/self/fdinfo/${descriptor}`) ?? '')?.[1];
-  const O_CLOEXEC = 0o2000000;
-  return flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0;
+  const info = descriptor < FIRST_HELD_DESCRIPTOR ? undefined : descriptorInfo(process.pid, descriptor);
+  return info?.isInheritable === true && info.locks.length > 0;
 }

@@ -5,10 +5,11 @@ import { type ChildExit, ChildExitError, ReadyTimeoutError, TreeSurvivedError } 
 import { onAbort } from '../internal/abort.ts';
 import { diagnosticsOf } from '../internal/diagnostics.ts';
 import type { Hold } from '../internal/hold.ts';
-import { checkKnown, checkNumber } from '../internal/options.ts';
+import { checkKnown, checkNumber, checkOneOf } from '../internal/options.ts';
 import { after, now, sleep, wallClock } from '../internal/time.ts';
 import { guard } from './guard.ts';
 import { type ManagedChildOptions, type Settings, settle } from './options.ts';
+import { type Orphan, sweep } from './orphans.ts';
 import type { ProcessGroup } from './process-group.ts';
 import { type Readiness, untilReady } from './readiness.ts';
 import { watchForSilence } from './silence.ts';
@@ -86,6 +87,16 @@ export class ManagedChild implements AsyncDisposable {
     if (settings.ready) await child.#becomeReady(settings.ready);
     child.#watchForStall();
     return child;
+  }
+
+  /**
+   * Lists what dead owners left on this host: processes that had left their group, or whose guard was killed too. With
+   * `kill` they are ended by SIGKILL, and this resolves when they are gone, or after 5 s. Only what was started by
+   * `ManagedChild` is listed, and only what this user may see.
+   */
+  static async sweepOrphans(options: { readonly kill?: boolean | undefined } = {}): Promise<Orphan[]> {
+    checkKnown('ManagedChild.sweepOrphans', options, ['kill']);
+    return sweep(checkOneOf('kill', options.kill ?? false, [true, false]));
   }
 
   private constructor(command: string, settings: Settings, { process, group, holds }: Started) {

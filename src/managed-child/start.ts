@@ -8,6 +8,7 @@ import { layOutDescriptors } from './descriptors.ts';
 import { guard } from './guard.ts';
 import type { Settings } from './options.ts';
 import { ProcessGroup } from './process-group.ts';
+import { tagged } from './tag.ts';
 
 /** A child that runs, registered with the guard, and what it holds. */
 export interface Started {
@@ -28,7 +29,7 @@ export async function start(command: string, args: readonly string[], settings: 
     guard.add({ leader: group.leader, graceMs: settings.graceMs, termSignal: settings.termSignal });
     return { process, group, holds };
   } catch (error) {
-    for (const { end } of holds) end();
+    for (const hold of holds) hold.end();
     throw error;
   }
 }
@@ -37,21 +38,26 @@ export async function start(command: string, args: readonly string[], settings: 
 async function launch(
   command: string,
   args: readonly string[],
-  { cwd, env, stdio }: Settings,
+  { cwd, env = process.env, stdio }: Settings,
   holds: readonly Hold[],
 ): Promise<ChildProcess> {
   const descriptors = holds.flatMap((held) => held.descriptors);
   const failed = (cause: unknown) => new SpawnError(command, hidingArguments(cause));
-  let process: ChildProcess;
+  let child: ChildProcess;
   try {
-    process = spawn(command, args, { cwd, env, detached: true, stdio: layOutDescriptors(stdio, descriptors) });
+    child = spawn(command, args, {
+      cwd,
+      env: tagged(env),
+      detached: true,
+      stdio: layOutDescriptors(stdio, descriptors),
+    });
   } catch (cause) {
     throw failed(cause);
   }
-  if (process.pid === undefined) throw failed((await once(process, 'error'))[0]);
+  if (child.pid === undefined) throw failed((await once(child, 'error'))[0]);
   // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
-  for (const emitter of [process, process.stdin, process.stdout, process.stderr]) emitter?.on('error', () => {});
-  return process;
+  for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter?.on('error', () => {});
+  return child;
 }
 
 /** Node puts the arguments into its error; a URL with a password may be among them, and a log prints causes. */

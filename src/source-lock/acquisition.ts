@@ -1,10 +1,10 @@
-import { dirname, join } from 'node:path';
-import { HoldfastError, type LockHolder } from '../errors.ts';
-import { directoryError, lockDirectory, prepareDirectory } from './directory.ts';
-import type { KernelLock } from './kernel-lock.ts';
+import { dirname, join, resolve } from 'node:path';
+import type { LockHolder } from '../errors.ts';
+import type { LockBackend, LockPlace, Patience, TakenLock, Tenure } from './backend.ts';
+import { checkLocal, inDirectory, lockDirectory, prepareDirectory } from './directory.ts';
 import { lockFileName, sourceIdentities } from './key.ts';
-import { inspectFile, LockFile, type LockPlace } from './lock-file.ts';
-import { type LockWarning, warn } from './options.ts';
+import { networkFileSystem } from './network-file-system.ts';
+import { type LockLocation, type Settings, warn } from './options.ts';
 
 /** A source to be locked, by one of its identities or all of them. */
 export type Source = string | URL | readonly (string | URL)[];
@@ -14,55 +14,130 @@ export interface Wanted {
   /** The key of the source that was given first. */
   readonly first: string;
   readonly keys: readonly string[];
-  /** In sorted order: who takes several takes them in the same order as everybody else. */
+  /** In sorted order. */
   readonly places: readonly LockPlace[];
 }
 
-export function placesOf(source: Source, dir: string | undefined, warning: (warning: LockWarning) => void): Wanted {
+/** Makes the lock directory where it is missing. */
+export function wantedOf(source: Source, backend: LockBackend, settings: Settings): Wanted {
   const sources = [source].flat() as readonly (string | URL)[];
   if (sources.length === 0) throw new TypeError('a list of sources must not be empty');
-  const identities = sources.map(sourceIdentities);
-  const directory = lockDirectory(dir, 'acquire');
-  prepareDirectory(directory);
-  if (directory.perUser) warn(warning, { code: 'PER_USER_DIRECTORY', path: directory.path });
-  const sorted = (keys: readonly string[]) => [...new Set(keys)].sort();
+  const identities = sources.map(identitiesOf);
+  const first = (identities[0] as readonly Identity[])[0]?.key as string;
+  if (settings.path !== undefined) {
+    if (sources.length > 1) throw new TypeError(`path is for one source, received ${sources.length} of them`);
+    return { first, keys: [first], places: [placeAt(settings.path, first, backend)] };
+  }
+  const directory = lockDirectory(settings.dir, 'acquire');
+  if (backend.usesDirectory) prepareDirectory(directory, backend.name);
+  if (backend.name === 'lease') for (const [{ key }] of identities) checkSameEverywhere(key, directory.path);
+  if (directory.perUser) warn(settings.onWarning, { code: 'PER_USER_DIRECTORY', path: directory.path });
+  const all = identities.length === 1 ? (identities[0] as readonly Identity[]) : identities.flat();
+  const places = new Map(all.map(({ key, file }) => [key, { key, path: join(directory.path, file) }]));
   return {
-    first: (identities[0] as readonly string[])[0] as string,
-    keys: sorted(identities.map(([key]) => key)),
-    places: sorted(identities.flat()).map((key) => ({ key, path: join(directory.path, lockFileName(key)) })),
+    first,
+    keys: [...new Set(identities.map(([{ key }]) => key))].sort(),
+    places: [...places.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
   };
 }
 
-type Taken =
-  | { readonly files: readonly LockFile[] }
-  | { readonly files?: undefined; readonly refused: { key: string; holder: LockHolder | undefined } };
+/** One identity of a source and the name of its lock file. */
+interface Identity {
+  readonly key: string;
+  readonly file: string;
+}
 
-/** All or none; the tenures begin when all are locked. */
-export function takeAll(kernel: KernelLock, places: readonly LockPlace[], command: string | undefined): Taken {
-  const files: LockFile[] = [];
+/** What URLs come to, by their text: it depends on nothing else, and takes half as long as the lock itself. */
+const known = new Map<string, readonly [Identity, ...Identity[]]>();
+const MOST_KNOWN = 1_000;
+
+function identitiesOf(source: string | URL): readonly [Identity, ...Identity[]] {
+  const before = typeof source === 'string' ? known.get(source) : undefined;
+  if (before) return before;
+  const [key, ...others] = sourceIdentities(source);
+  const identify = (each: string) => ({ key: each, file: lockFileName(each) });
+  const identities = [identify(key), ...others.map(identify)] as const;
+  if (typeof source !== 'string' || !key.startsWith('url:')) return identities;
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(source, identities);
+  return identities;
+}
+
+function placeAt(path: string, key: string, backend: LockBackend): LockPlace {
+  const place = { key, path: resolve(path) };
+  if (!backend.usesDirectory || backend.name === 'lease') return place;
   try {
-    for (const place of places) {
-      const file = LockFile.take(kernel, place);
-      if (!file) {
-        freeAll(files);
-        return { refused: { key: place.key, holder: inspectFile(place) } };
-      }
-      files.push(file);
-    }
-    for (const file of files) file.begin(command);
+    checkLocal(dirname(place.path));
   } catch (error) {
-    freeAll(files);
-    throw systemError(error, places);
+    throw inDirectory(dirname(place.path), error);
   }
-  return { files };
+  return place;
 }
 
-/** What the system says of a file, said in terms of the directory. */
-function systemError(error: unknown, places: readonly LockPlace[]): unknown {
-  if (error instanceof HoldfastError || !(error as NodeJS.ErrnoException).syscall) return error;
-  return directoryError(dirname((places[0] as LockPlace).path), error);
+/** A file is known by its device, whose number on a network file system is another on each host. */
+function checkSameEverywhere(key: string, directory: string): void {
+  if (!key.startsWith('file:') || networkFileSystem(directory) === undefined) return;
+  throw new TypeError('under the backend lease a file is locked by the option path, which is the same on all hosts');
 }
 
-function freeAll(files: LockFile[]): void {
-  for (const file of files.toReversed()) file.free();
+/** Where to look for the lock of a source. */
+export function placesToLook(source: Source, location: LockLocation): readonly LockPlace[] {
+  const identities = ([source].flat() as readonly (string | URL)[]).flatMap(identitiesOf);
+  const [first] = identities;
+  if (location.path !== undefined) return first ? [{ key: first.key, path: resolve(location.path) }] : [];
+  const { path } = lockDirectory(location.dir, 'look');
+  return identities.map(({ key, file }) => ({ key, path: join(path, file) }));
+}
+
+/** A lock whose tenure has begun. */
+export interface HeldLock extends Tenure {
+  readonly lock: TakenLock;
+}
+
+type Outcome =
+  | { readonly held: readonly HeldLock[] }
+  | { readonly held?: undefined; readonly refused: { readonly key: string; readonly holder: LockHolder | undefined } };
+
+/** All or none; the tenures begin when all are taken. With `patience` it waits for them. */
+export async function takeAll(
+  backend: LockBackend,
+  places: readonly LockPlace[],
+  command: string,
+  patience: Patience | undefined,
+): Promise<Outcome> {
+  const taken = new Map<LockPlace, TakenLock>();
+  try {
+    let missing: LockPlace | undefined = places[0] as LockPlace;
+    while (missing) {
+      patience?.signal?.throwIfAborted();
+      // Waiting for one while holding others could go on for ever, each waiting for the other's.
+      const lock = await backend.take(missing, taken.size === 0 ? patience : undefined);
+      if (lock) taken.set(missing, lock);
+      else if (patience && taken.size > 0) await releaseAll(taken);
+      else return await refusal(backend, missing, taken);
+      if (lock) missing = places.find((place) => !taken.has(place));
+    }
+    const locks = places.map((place) => taken.get(place) as TakenLock);
+    const held: HeldLock[] = [];
+    for (const lock of locks) held.push({ lock, ...(await lock.begin(command)) });
+    return { held };
+  } catch (error) {
+    await releaseAll(taken).catch(() => {}); // the first error is the one to tell
+    throw inDirectory(dirname((places[0] as LockPlace).path), error);
+  }
+}
+
+async function refusal(backend: LockBackend, place: LockPlace, taken: Map<LockPlace, TakenLock>): Promise<Outcome> {
+  await releaseAll(taken);
+  const [holder] = await backend.inspect([place], { isRefused: true });
+  return { refused: { key: place.key, holder } };
+}
+
+/** All, whatever one of them throws. */
+async function releaseAll(taken: Map<LockPlace, TakenLock>): Promise<void> {
+  const locks = [...taken.values()].toReversed();
+  taken.clear();
+  const releases = await Promise.allSettled(locks.map(async (lock) => lock.release()));
+  const failed = releases.find((release) => release.status === 'rejected');
+  if (failed) throw failed.reason;
 }

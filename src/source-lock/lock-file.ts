@@ -1,55 +1,61 @@
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fstatSync,
-  openSync,
-  readSync,
-  type Stats,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { LockHolder } from '../errors.ts';
-import { type ProcessIdentity, self } from '../internal/proc.ts';
-import { wallClock } from '../internal/time.ts';
-import { directoryError } from './directory.ts';
-import { displacedHolder, nameHolder, toHolder } from './holder.ts';
-import { type KernelLock, kernelDevice, lockTable } from './kernel-lock.ts';
+import { LockDirectoryError, LockLostError } from '../errors.ts';
+import type { ProcessIdentity } from '../internal/proc.ts';
+import { idle, now, sleep, wallClock } from '../internal/time.ts';
+import type { LockPlace, Patience, TakenLock, Tenure } from './backend.ts';
+import { directoryError, shareWithGroup } from './directory.ts';
+import { displacedHolder, inheritorsOf, toHolder } from './holder.ts';
+import type { KernelLock } from './kernel-lock.ts';
+import { watchPlace } from './place-watch.ts';
 import { newSidecar, readSidecar, removeSidecar, type Sidecar, writeSidecar } from './sidecar.ts';
 
-/** Where a lock is kept. */
-export interface LockPlace {
-  readonly key: string;
-  readonly path: string;
-}
+/** Pause between looks at a holder whose lock file was moved away: the kernel can't be waited for there. */
+const DISPLACED_RETRY_MS = 100;
 
-/**
- * One lock file that this process has locked. All calls are synchronous: each is a handful of system calls on a local
- * file system, and nothing of this process can come between them.
- *
- * It is taken first and its tenure begun after: who takes several must not touch the sidecar of one before it has all.
- */
-export class LockFile implements LockPlace {
+/** One lock file that this process has locked. */
+export class LockFile implements TakenLock {
   readonly key: string;
   readonly path: string;
   readonly descriptor: number;
   readonly #kernel: KernelLock;
-  readonly #stats: Stats;
-  #tenure: { readonly fence: bigint; readonly reclaimedFrom: LockHolder | undefined; meta: Sidecar } | undefined;
+  /** Inodes may have 64 bits. */
+  readonly #place: BigIntStats;
+  readonly #lost = new AbortController();
+  #watch: Disposable | undefined;
+  /** The sidecar that was there when the lock was taken: whoever wrote it is dead, unless it had let go. */
+  #left: Sidecar | undefined;
+  #meta: Sidecar | undefined;
+  /** Whether a child may have inherited the descriptor: then it is closed and never unlocked. */
+  #isShared = false;
 
   /** Takes the lock, or answers undefined if another holds it. */
-  static take(kernel: KernelLock, { key, path }: LockPlace): LockFile | undefined {
+  static async take(kernel: KernelLock, place: LockPlace, patience?: Patience): Promise<LockFile | undefined> {
     for (;;) {
-      const file = new LockFile(kernel, { key, path }, open(path));
-      try {
-        if (!kernel.tryLock(file.descriptor, self())) return file.#closed();
-        if (file.isInPlace()) return file.#isHeldByDisplaced() ? file.#closed() : file;
-      } catch (error) {
-        file.#closed();
-        throw error;
-      }
-      file.#closed(); // replaced between open and lock
+      const outcome = await LockFile.#tryOnce(kernel, place, patience);
+      if (outcome instanceof LockFile) return outcome;
+      const leftMs = patience ? patience.deadline - now() : 0;
+      if (outcome === 'refused' || (outcome === 'displaced' && leftMs <= 0)) return undefined;
+      if (outcome === 'displaced') await sleep(Math.min(DISPLACED_RETRY_MS, leftMs), patience?.signal);
+    }
+  }
+
+  static async #tryOnce(
+    kernel: KernelLock,
+    place: LockPlace,
+    patience: Patience | undefined,
+  ): Promise<LockFile | 'refused' | 'replaced' | 'displaced'> {
+    const file = new LockFile(kernel, place, open(place.path));
+    let isKept = false;
+    try {
+      file.#checkIsFile();
+      if (!(await kernel.lock(file.descriptor, patience))) return 'refused';
+      if (!file.#isInPlace()) return 'replaced';
+      if (file.#isHeldByDisplaced()) return 'displaced';
+      isKept = true;
+      return file;
+    } finally {
+      if (!isKept) closeSync(file.descriptor);
     }
   }
 
@@ -58,148 +64,168 @@ export class LockFile implements LockPlace {
     this.key = key;
     this.path = path;
     this.descriptor = descriptor;
-    this.#stats = fstatSync(descriptor);
+    this.#place = fstatSync(descriptor, { bigint: true });
   }
 
-  /** Grows with every tenure. */
-  get fence(): bigint {
-    return this.#tenure?.fence ?? 0n;
+  get lost(): AbortSignal {
+    return this.#lost.signal;
   }
 
-  /** The dead holder this tenure follows. */
-  get reclaimedFrom(): LockHolder | undefined {
-    return this.#tenure?.reclaimedFrom;
-  }
-
-  /** Says whose the lock is now; until then a refusal names this process from the kernel alone. */
-  begin(command: string | undefined): void {
-    shareWithGroup(this.descriptor, this.#stats);
-    // The lock is ours, so whoever wrote the sidecar that is still there is dead, unless it had let go.
-    const left = readSidecar(this.path);
+  /** @param outer the lock that this one is within, if it is: it keeps the fence and has to stay in place as well */
+  async begin(command: string, outer?: OpenLock): Promise<Tenure> {
+    shareWithGroup(this.descriptor, this.path, this.#place);
+    const left = this.#left;
     const reclaimedFrom = left && !left.released ? toHolder(this, left, 'meta') : undefined;
-    const fence = nextFence(this.descriptor);
-    const meta = newSidecar({ key: this.key, fence: String(fence), lockInode: this.#stats.ino }, command);
-    this.#tenure = { fence, reclaimedFrom, meta };
+    const fence = nextFence(outer ?? this);
+    const { key, descriptor } = this;
+    const lockInode = String(this.#place.ino);
+    const meta = newSidecar({ key, fence: String(fence), cmd: command, descriptor, lockInode });
     writeSidecar(this.path, meta);
+    this.#meta = meta;
+    this.#watch = watchPlace(() => this.#checkPlace(outer));
+    return { fence, reclaimedFrom };
   }
 
-  /** Records the children that hold the lock too, so that a refusal can name them after this process is dead. */
+  share(): readonly number[] {
+    this.#isShared = true;
+    return [this.descriptor];
+  }
+
+  sharers(): readonly number[] {
+    return inheritorsOf(this.path, process.pid);
+  }
+
   recordChildren(children: readonly ProcessIdentity[]): void {
-    this.#amend({ children: children.map(({ pid, startTicks }) => ({ pid, startTicks })) });
+    this.#amend({ children });
   }
 
-  /** Whether the file at the path is still the one that is locked; true while that can't be told. */
-  isInPlace(): boolean {
+  async release(): Promise<void> {
+    this.#watch?.[Symbol.dispose]();
+    if (this.#isShared) return this.#letGo();
     try {
-      const there = statSync(this.path, { throwIfNoEntry: false });
-      return there?.dev === this.#stats.dev && there.ino === this.#stats.ino;
-    } catch {
-      return true;
-    }
-  }
-
-  /** Frees a lock that no child has inherited. The unlock is explicit: a close alone waits for a fork in another thread. */
-  free(): void {
-    try {
-      this.#tidy();
+      // In its place the sidecar can be nobody else's; the look is cheaper than reading it.
+      if (this.#meta && (this.#isInPlace() || this.#isOurs())) removeSidecar(this.path);
     } finally {
-      this.#kernel.unlock(this.descriptor, self());
-      closeSync(this.descriptor);
+      await this.#unlocked(this.descriptor);
     }
   }
 
-  /**
-   * Lets go of a lock that children had inherited: an unlock would take it from one that still lives unseen, so the
-   * descriptor is only closed, and the kernel frees the lock with the last that has it.
-   */
-  letGo(): void {
+  /** The unlock is explicit: a close alone takes effect only after a fork in another thread. */
+  async #unlocked(descriptor: number): Promise<void> {
     try {
-      this.#amend({ released: wallClock().toISOString() });
-    } finally {
-      closeSync(this.descriptor);
-    }
-  }
-
-  /** After {@link letGo}: whether nothing of this tenure holds the lock any more. If so its sidecar is gone too. */
-  tryTidy(): boolean {
-    if (!this.#isOurs() || statSync(this.path, { throwIfNoEntry: false })?.ino !== this.#stats.ino) return true;
-    const descriptor = open(this.path);
-    try {
-      if (!this.#kernel.tryLock(descriptor, self())) return false;
-      this.#tidy();
-      this.#kernel.unlock(descriptor, self());
-      return true;
+      await this.#kernel.unlock(descriptor);
     } finally {
       closeSync(descriptor);
     }
   }
 
-  #closed(): undefined {
-    closeSync(this.descriptor);
+  /**
+   * Children had inherited the lock: an unlock would take it from one that still lives unseen, so the descriptor is only
+   * closed, and the kernel frees the lock with the last that has it.
+   */
+  async #letGo(): Promise<void> {
+    try {
+      this.#amend({ released: wallClock().toISOString() });
+    } finally {
+      closeSync(this.descriptor);
+      // What hinders the look (no descriptor left) may pass.
+      const isFree = () => this.#isFree().catch(() => false);
+      for (let waitMs = 1; !(await isFree()); waitMs = Math.min(waitMs * 2, 200)) await idle(waitMs);
+    }
+  }
+
+  /** After {@link #letGo}: whether nothing of this tenure has the lock any more. If so its sidecar is gone too. */
+  async #isFree(): Promise<boolean> {
+    if (!this.#isOurs() || !this.#isInPlace()) return true;
+    const descriptor = open(this.path);
+    let isLocked = false;
+    try {
+      isLocked = await this.#kernel.lock(descriptor);
+      if (isLocked && this.#isOurs()) removeSidecar(this.path);
+    } finally {
+      if (isLocked) await this.#unlocked(descriptor);
+      else closeSync(descriptor);
+    }
+    return isLocked;
+  }
+
+  #checkIsFile(): void {
+    if (this.#place.isFile()) return;
+    throw new LockDirectoryError(this.path, `${this.path} can't be a lock: it is no file; remove what is there`);
+  }
+
+  #isInPlace(): boolean {
+    return isAt(this, this.#place);
   }
 
   /** The holder of a file that was moved away from this path lives: the source is its own all the same. */
   #isHeldByDisplaced(): boolean {
-    return displacedHolder(this, this.#stats.ino, readSidecar(this.path)) !== undefined;
+    this.#left = readSidecar(this.path);
+    return displacedHolder(this, String(this.#place.ino), this.#left) !== undefined;
+  }
+
+  #checkPlace(outer: OpenLock | undefined): void {
+    if (this.#lost.signal.aborted || (this.#isInPlace() && (!outer || isAt(outer)))) return;
+    this.#lost.abort(
+      new LockLostError(
+        this.key,
+        this.path,
+        'its file was removed or replaced, which must not be done while it is in use',
+      ),
+    );
   }
 
   /** A sidecar of another tenure is not ours to write. */
   #isOurs(): boolean {
-    return this.#tenure !== undefined && readSidecar(this.path)?.token === this.#tenure.meta.token;
+    return this.#meta !== undefined && readSidecar(this.path)?.token === this.#meta.token;
   }
 
   #amend(change: Partial<Sidecar>): void {
-    if (!this.#tenure || !this.#isOurs()) return;
-    this.#tenure.meta = { ...this.#tenure.meta, ...change };
-    writeSidecar(this.path, this.#tenure.meta);
+    if (!this.#meta || !this.#isOurs()) return;
+    this.#meta = { ...this.#meta, ...change };
+    writeSidecar(this.path, this.#meta);
   }
+}
 
-  #tidy(): void {
-    if (this.#isOurs()) removeSidecar(this.path);
+/** A lock file that is open. */
+interface OpenLock {
+  readonly path: string;
+  readonly descriptor: number;
+}
+
+/** Whether the file at the path is still the one that is open; true while that can't be told. */
+export function isAt({ path, descriptor }: OpenLock, opened?: BigIntStats): boolean {
+  try {
+    const { ino, dev } = opened ?? fstatSync(descriptor, { bigint: true });
+    const there = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return there?.ino === ino && there.dev === dev;
+  } catch {
+    return true;
   }
 }
 
 function open(path: string): number {
-  const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   try {
-    return openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o660);
+    return openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o660);
   } catch (error) {
     throw directoryError(dirname(path), error);
   }
 }
 
-/** All users of the directory's group lock the same file, whatever the umask of the one that made it. */
-function shareWithGroup(descriptor: number, { mode, uid }: Stats): void {
-  if ((mode & 0o777) !== 0o660 && uid === process.getuid?.()) fchmodSync(descriptor, 0o660);
-}
+const fenceText = Buffer.alloc(64);
 
 /** Grows with every tenure, also after a crash and when the clock was set back: the last one is kept in the file. */
-function nextFence(descriptor: number): bigint {
-  const text = Buffer.alloc(32);
-  const last = /^\d+/.exec(text.toString('latin1', 0, readSync(descriptor, text, 0, text.length, 0)))?.[0] ?? '0';
+function nextFence({ descriptor, path }: OpenLock): bigint {
+  const length = readSync(descriptor, fenceText, 0, fenceText.length, 0);
+  const last = /^(\d*)[\s\0]*$/.exec(fenceText.toString('latin1', 0, length))?.[1];
+  if (last === undefined) {
+    const advice = 'it is something else than a lock file; choose another path, or empty it';
+    throw new LockDirectoryError(path, `${path} can't be a lock: ${advice}`);
+  }
+  const after = BigInt(last) + 1n;
   const microseconds = BigInt(wallClock().getTime()) * 1000n;
-  const fence = BigInt(last) + 1n > microseconds ? BigInt(last) + 1n : microseconds;
+  const fence = after > microseconds ? after : microseconds;
   writeSync(descriptor, `${fence}\n`, 0);
   return fence;
-}
-
-/** Who holds the lock file at `path`, without touching the lock. Without a key, the sidecar's is told. */
-export function inspectFile(
-  { key, path }: { readonly key?: string; readonly path: string },
-  table: ReturnType<typeof lockTable> = lockTable(),
-): LockHolder | undefined {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw directoryError(dirname(path), error);
-  }
-  try {
-    const { ino } = fstatSync(descriptor);
-    const known = key ?? readSidecar(path)?.key ?? '';
-    return nameHolder({ path, key: known, inode: ino, device: kernelDevice(descriptor) }, table);
-  } finally {
-    closeSync(descriptor);
-  }
 }

@@ -1,8 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, fchmodSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { type ProcessIdentity, self, surroundings } from '../internal/proc.ts';
-import { redactCredentials } from '../internal/redact.ts';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { type ProcessIdentity, type Surroundings, self, surroundings } from '../internal/proc.ts';
 import { wallClock } from '../internal/time.ts';
+import { shareWithGroup } from './directory.ts';
 
 /**
  * The sidecar `<lock>.meta` explains a lock to people and to those who are refused. It decides nothing: the kernel does.
@@ -20,8 +30,10 @@ export interface Sidecar extends ProcessIdentity {
   readonly bootId: string;
   readonly pidNamespace: string;
   readonly fence: string;
-  /** Tells a lock file that was moved away from the one that is there. */
-  readonly lockInode: number;
+  /** The holder's descriptor that is locked: what `/proc/<pid>/fdinfo` shows of it proves that it holds. */
+  readonly descriptor?: number;
+  /** Tells a lock file that was moved away from the one that is there; a decimal, since it may have 64 bits. */
+  readonly lockInode?: string;
   /** Children that hold the lock too. */
   readonly children: readonly ProcessIdentity[];
   /** The owner has let go; what it started may not have. */
@@ -29,52 +41,85 @@ export interface Sidecar extends ProcessIdentity {
 }
 
 /** What the lock itself knows of a tenure. */
-type Tenure = Pick<Sidecar, 'key' | 'fence' | 'lockInode'>;
+type Known = Pick<Sidecar, 'key' | 'fence' | 'cmd' | 'descriptor' | 'lockInode'>;
 
-export function newSidecar(tenure: Tenure, command: string | undefined): Sidecar {
-  const cmd = redactCredentials(command ?? process.argv.join(' '));
+let own: (ProcessIdentity & Surroundings) | undefined;
+
+export function newSidecar(known: Known): Sidecar {
   const started = wallClock().toISOString();
-  return { token: randomUUID(), ...tenure, ...self(), ...surroundings(), started, cmd, children: [] };
+  own ??= { ...self(), ...surroundings() };
+  return { token: randomUUID(), ...known, ...own, started, children: [] };
 }
 
 function sidecarPath(lockPath: string): string {
   return `${lockPath}.meta`;
 }
 
+/** What is no file must not hold up who reads it. */
+const READ = constants.O_RDONLY | constants.O_NONBLOCK;
+
 /** What the sidecar says; undefined if there is none or it is not ours to read or not whole. */
 export function readSidecar(lockPath: string): Sidecar | undefined {
+  const path = sidecarPath(lockPath);
   try {
-    const meta: unknown = JSON.parse(readFileSync(sidecarPath(lockPath), 'utf8'));
+    // There is none most of the time, and an error costs six times as much as a look.
+    const meta: unknown = existsSync(path)
+      ? JSON.parse(readFileSync(path, { encoding: 'utf8', flag: READ as unknown as string }))
+      : undefined;
     return isSidecar(meta) ? meta : undefined;
   } catch {
     return undefined;
   }
 }
 
-/**
- * Readers see the old one or the new one, never half of one. Whatever has the temporary name is not written to: it may be
- * a link, or another user's.
- */
+/** Readers see the old one or the new one, never half of one. */
 export function writeSidecar(lockPath: string, meta: Sidecar): void {
   const path = sidecarPath(lockPath);
-  rmSync(`${path}.tmp`, { force: true });
-  const descriptor = openSync(`${path}.tmp`, 'wx', 0o660);
+  const temporary = `${path}.tmp`;
+  const descriptor = openNew(temporary);
   try {
-    fchmodSync(descriptor, 0o660);
-    writeSync(descriptor, `${JSON.stringify(meta)}\n`);
+    shareWithGroup(descriptor, path);
+    // Until all is written: on a disk that is nearly full one write may write a part.
+    writeFileSync(descriptor, `${JSON.stringify(meta)}\n`);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   } finally {
     closeSync(descriptor);
   }
-  renameSync(`${path}.tmp`, path);
+}
+
+/** Whatever has the name is not written to: a dead holder left it, or it is a link, or another user's. */
+function openNew(path: string): number {
+  try {
+    return openSync(path, 'wx', 0o660);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    rmSync(path, { force: true });
+    return openSync(path, 'wx', 0o660);
+  }
 }
 
 export function removeSidecar(lockPath: string): void {
-  rmSync(sidecarPath(lockPath), { force: true });
+  try {
+    unlinkSync(sidecarPath(lockPath));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 function isSidecar(value: unknown): value is Sidecar {
+  if (!isProcess(value)) return false;
+  const { token, host, started, cmd, bootId, pidNamespace, children } = value as Partial<Sidecar>;
+  const areTexts = [token, host, started, cmd, bootId, pidNamespace].every((text) => typeof text === 'string');
+  return (
+    areTexts && !Number.isNaN(Date.parse(started as string)) && Array.isArray(children) && children.every(isProcess)
+  );
+}
+
+function isProcess(value: unknown): value is ProcessIdentity {
   if (typeof value !== 'object' || value === null) return false;
-  const { pid, startTicks, token, host, started, cmd, children } = value as Record<string, unknown>;
-  const isTexts = [token, host, started, cmd].every((text) => typeof text === 'string');
-  return isTexts && Number.isInteger(pid) && Number.isInteger(startTicks) && Array.isArray(children);
+  const { pid, startTicks } = value as Partial<ProcessIdentity>;
+  return Number.isInteger(pid) && Number.isInteger(startTicks);
 }

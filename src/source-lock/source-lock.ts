@@ -1,23 +1,18 @@
-import { join } from 'node:path';
-import { ClosedError, type LockHolder, LockInUseError, LockLostError, SourceBusyError } from '../errors.ts';
-import { abortable } from '../internal/abort.ts';
+import { ClosedError, type LockHolder, LockInUseError, SourceBusyError } from '../errors.ts';
+import { abortable, onAbort } from '../internal/abort.ts';
 import { diagnosticsOf } from '../internal/diagnostics.ts';
-import type { Hold, Holdable, HoldingChild } from '../internal/hold.ts';
+import type { Hold, Holdable, HoldingChild, Lease } from '../internal/hold.ts';
 import { checkKnown, checkNumber, checkSignal } from '../internal/options.ts';
-import { after, idle, now, sleep } from '../internal/time.ts';
-import { placesOf, type Source, takeAll, type Wanted } from './acquisition.ts';
+import { after, now, sleep } from '../internal/time.ts';
+import { type HeldLock, placesToLook, type Source, takeAll, type Wanted, wantedOf } from './acquisition.ts';
+import type { TakenLock } from './backend.ts';
+import { backendInUse, chooseBackend } from './choose-backend.ts';
 import { lockDirectory, lockFilesIn } from './directory.ts';
-import { inheritorsOf } from './holder.ts';
-import { kernelLock, lockTable } from './kernel-lock.ts';
-import { lockFileName, sourceIdentities } from './key.ts';
-import { inspectFile, type LockFile } from './lock-file.ts';
-import { checkOptions, type LockWarning, type SourceLockOptions, warn } from './options.ts';
-import { watchPlace } from './place-watch.ts';
+import { checkLocation, type LockLocation, type LockWarning, type SourceLockOptions, settle, warn } from './options.ts';
+import { readSidecar } from './sidecar.ts';
 
 const publish = diagnosticsOf('source-lock');
 
-/** Pause between tries of one that waits. */
-const RETRY_MS = 25;
 /** A refusal whose holder can't be named is a holder just going; how often and how quickly to look again. */
 const UNNAMED_RETRIES = 10;
 const UNNAMED_RETRY_MS = 5;
@@ -29,9 +24,10 @@ const UNNAMED_RETRY_MS = 5;
  * blocked, stopped or slow as it may be. Who is refused is told who holds it. A child started with `holds` has it too,
  * until its tree is gone, even when this process is killed.
  *
- * Most callers want {@link SourceLock.acquire} with `await using`. It does not wait unless `timeoutMs` says so.
+ * Most callers want {@link SourceLock.acquire} with `await using`. It does not wait for a holder unless `timeoutMs` says so;
+ * a lock that is free and for which others wait it leaves to them first, for 100 ms.
  *
- * What it can not promise: exclusion between hosts, or on a network file system; exclusion of a program that does not ask.
+ * What it can not promise: exclusion between hosts, but for what a lease can do; exclusion of a program that does not ask.
  * There is no shared (reader) mode.
  *
  * @example
@@ -41,7 +37,7 @@ const UNNAMED_RETRY_MS = 5;
 export class SourceLock implements AsyncDisposable, Holdable {
   /** The identity of the source that was given first; see {@link sourceKey}. */
   readonly key: string;
-  /** All identities, in the order in which they are taken. */
+  /** All identities that were given, sorted. */
   readonly keys: readonly string[];
   /** The lock file of {@link key}. */
   readonly path: string;
@@ -50,16 +46,18 @@ export class SourceLock implements AsyncDisposable, Holdable {
   /** The holder that died with the lock and which this one follows. */
   declare readonly reclaimedFrom?: LockHolder;
 
-  readonly #files: readonly LockFile[];
-  readonly #lost = new AbortController();
+  /** Aborts when the lock is lost: its file was removed or replaced (checked every 5 s), or its lease has expired. */
+  readonly signal: AbortSignal;
+  /** Set by a backend whose locks end unless they are renewed. */
+  declare readonly lease?: Lease;
+
+  readonly #locks: readonly TakenLock[];
   readonly #watch: Disposable;
   readonly #children = new Map<Hold, HoldingChild | undefined>();
   readonly #freed = Promise.withResolvers<void>();
   #phase: 'held' | 'releasing' | 'dropped' = 'held';
   /** Set by the disposal: a child that is just being started must not keep the lock. */
   #endsChildren = false;
-  /** Whether a child ever inherited the descriptors; then they are closed, never unlocked. */
-  #wasShared = false;
 
   /**
    * Takes the lock of a source, or of several identities of one source: all or none, taken in sorted order.
@@ -72,22 +70,23 @@ export class SourceLock implements AsyncDisposable, Holdable {
    * @throws `signal.reason` if aborted before.
    */
   static async acquire(source: Source, options: SourceLockOptions = {}): Promise<SourceLock> {
-    const { timeoutMs, signal, warning } = checkOptions(options);
+    const settings = settle(options);
+    const { timeoutMs, signal, command } = settings;
     signal?.throwIfAborted();
-    const kernel = await kernelLock();
-    const wanted = placesOf(source, options.dir, warning);
+    const backend = await chooseBackend(settings);
+    const wanted = wantedOf(source, backend, settings);
     const deadline = now() + timeoutMs;
+    const patience = timeoutMs > 0 ? { deadline, signal } : undefined;
     for (let tries = 0; ; tries++) {
-      signal?.throwIfAborted();
-      const taken = takeAll(kernel, wanted.places, options.command);
-      if (taken.files) return new SourceLock(taken.files, wanted, warning);
-      const { key, holder } = taken.refused;
-      const isGoing = holder === undefined && tries < UNNAMED_RETRIES;
-      if (!isGoing && now() >= deadline) {
+      const outcome = await takeAll(backend, wanted.places, command, patience);
+      if (outcome.held) return new SourceLock(outcome.held, wanted, settings.onWarning);
+      const { holder } = outcome.refused;
+      const key = wanted.keys.includes(outcome.refused.key) ? outcome.refused.key : wanted.first;
+      if (holder || tries >= UNNAMED_RETRIES) {
         publish('refused', { key, holder });
         throw new SourceBusyError(key, holder);
       }
-      await sleep(isGoing ? UNNAMED_RETRY_MS : Math.min(RETRY_MS, Math.max(deadline - now(), 1)), signal);
+      await sleep(UNNAMED_RETRY_MS, signal);
     }
   }
 
@@ -105,45 +104,38 @@ export class SourceLock implements AsyncDisposable, Holdable {
   }
 
   /** Who holds a source now; undefined if nobody does. Disturbs neither the holder nor one that acquires. */
-  static async inspect(
-    source: string | URL,
-    options: { readonly dir?: string | undefined } = {},
-  ): Promise<LockHolder | undefined> {
-    const directory = lockDirectory(options.dir, 'look').path;
-    const holders = sourceIdentities(source).map((key) =>
-      inspectFile({ key, path: join(directory, lockFileName(key)) }),
-    );
-    return holders.find((holder) => holder !== undefined);
+  static async inspect(source: Source, options: LockLocation = {}): Promise<LockHolder | undefined> {
+    const location = checkLocation('SourceLock.inspect', options);
+    const [holder] = await (await backendInUse(location)).inspect(placesToLook(source, location));
+    return holder;
   }
 
   /** All locks of a directory that are held now. */
   static async list(options: { readonly dir?: string | undefined } = {}): Promise<LockHolder[]> {
-    const { path } = lockDirectory(options.dir, 'look');
-    const table = lockTable();
-    const holders = lockFilesIn(path).map((name) => inspectFile({ path: join(path, name) }, table));
-    return holders.filter((holder) => holder !== undefined);
+    const location = checkLocation('SourceLock.list', options, ['dir']);
+    const backend = await backendInUse(location);
+    const paths = lockFilesIn(lockDirectory(location.dir, 'look').path);
+    return backend.inspect(paths.map((path) => ({ path, key: readSidecar(path)?.key ?? '' })));
   }
 
-  private constructor(files: readonly LockFile[], wanted: Wanted, warning: (warning: LockWarning) => void) {
-    const named = files.find(({ key }) => key === wanted.first) as LockFile;
-    this.#files = files;
-    this.key = named.key;
+  private constructor(held: readonly HeldLock[], wanted: Wanted, onWarning: (warning: LockWarning) => void) {
+    const named = held.find(({ lock }) => lock.key === wanted.first) as HeldLock;
+    this.#locks = held.map(({ lock }) => lock);
+    this.key = wanted.first;
     this.keys = wanted.keys;
-    this.path = named.path;
+    this.path = named.lock.path;
     this.fence = named.fence;
-    if (named.reclaimedFrom) this.reclaimedFrom = named.reclaimedFrom;
-    this.#watch = watchPlace(() => this.#checkPlace());
+    const deaths = deathsIn(held, wanted);
+    if (deaths[0]) this.reclaimedFrom = deaths[0].holder;
+    const [lease, ...leases] = this.#locks.flatMap((lock) => lock.lease ?? []);
+    if (lease) this.lease = leases.length === 0 ? lease : earliestOf([lease, ...leases]);
+    this.signal = held.length === 1 ? named.lock.lost : AbortSignal.any(this.#locks.map(({ lost }) => lost));
+    this.#watch = onAbort(this.signal, (error) => publish('lost', { lock: this, error }));
     publish('created', { lock: this });
-    for (const { key, reclaimedFrom } of files) {
-      if (!reclaimedFrom || !this.keys.includes(key)) continue;
-      publish('reclaimed', { lock: this, key, holder: reclaimedFrom });
-      warn(warning, { code: 'DEAD_HOLDER', key, holder: reclaimedFrom });
+    for (const { key, holder } of deaths) {
+      publish('reclaimed', { lock: this, key, holder });
+      warn(onWarning, { code: 'DEAD_HOLDER', key, holder });
     }
-  }
-
-  /** Aborts when the lock is lost, because its file was removed or replaced; checked every 5 s. */
-  get signal(): AbortSignal {
-    return this.#lost.signal;
   }
 
   /**
@@ -174,16 +166,19 @@ export class SourceLock implements AsyncDisposable, Holdable {
   /** Terminates the children that hold the lock, one that is just being started too, then releases it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#endsChildren = true;
-    await Promise.all([...this.#children.values()].map((child) => child?.terminate('its lock is disposed')));
+    if (this.#phase === 'held') this.#phase = 'releasing';
+    const endings = [...this.#children.values()].map((child) => child?.terminate('its lock is disposed'));
+    const failed = (await Promise.allSettled(endings)).find(({ status }) => status === 'rejected');
+    // The release stays pending, and happens when they end all the same.
+    if (failed?.status === 'rejected') throw failed.reason;
     await this.release();
   }
 
   /** A reference for a child that is about to be started; `ManagedChild` calls this for its option `holds`. */
   hold(): Hold {
     if (this.#phase !== 'held' || this.#endsChildren) throw new ClosedError(`the lock of ${this.key}`);
-    this.#wasShared = true;
     const reference: Hold = {
-      descriptors: this.#files.map(({ descriptor }) => descriptor),
+      descriptors: this.#locks.flatMap((lock) => lock.share()),
       started: (child) => this.#childStarted(reference, child),
       end: () => this.#childEnded(reference),
     };
@@ -205,8 +200,10 @@ export class SourceLock implements AsyncDisposable, Holdable {
   }
 
   #recordChildren(): void {
-    const running = [...this.#children.values()].filter((child) => child !== undefined);
-    for (const file of this.#files) this.#attempt(() => file.recordChildren(running));
+    const running = [...this.#children.values()]
+      .filter((child) => child !== undefined)
+      .map(({ pid, startTicks }) => ({ pid, startTicks }));
+    for (const lock of this.#locks) this.#attempt(() => lock.recordChildren(running));
   }
 
   /** The owner and every child have let go. */
@@ -214,39 +211,68 @@ export class SourceLock implements AsyncDisposable, Holdable {
     if (this.#phase !== 'releasing' || this.#children.size > 0) return;
     this.#phase = 'dropped';
     this.#watch[Symbol.dispose]();
-    for (const file of this.#files.toReversed()) this.#attempt(() => (this.#wasShared ? file.letGo() : file.free()));
+    void this.#free();
     publish('released', { lock: this });
-    if (this.#wasShared) void this.#untilFree();
-    else this.#freed.resolve();
   }
 
-  /** A process that left its tree unseen may still have the descriptor. */
-  async #untilFree(): Promise<void> {
-    const isFree = () => this.#files.every((file) => this.#attempt(() => file.tryTidy()) ?? false);
-    for (let waitMs = 1; !isFree(); waitMs = Math.min(waitMs * 2, 200)) await idle(waitMs);
+  async #free(): Promise<void> {
+    await Promise.all(this.#locks.map((lock) => this.#release(lock)));
     this.#freed.resolve();
   }
 
-  /** The kernel's lock is what counts: that it could not be explained is told, and changes nothing. */
-  #attempt<T>(step: () => T): T | undefined {
+  async #release(lock: TakenLock): Promise<void> {
     try {
-      return step();
+      await lock.release();
     } catch (error) {
       publish('failure', { lock: this, error });
-      return undefined;
+    }
+  }
+
+  /** The kernel's lock is what counts: that it could not be explained is told, and changes nothing. */
+  #attempt(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      publish('failure', { lock: this, error });
     }
   }
 
   #holdingPids(): number[] {
     const known = [...this.#children.values()].flatMap((child) => child?.pid ?? []);
-    return known.length > 0 ? known : inheritorsOf(this.path, process.pid);
+    return known.length > 0 ? known : [...new Set(this.#locks.flatMap((lock) => lock.sharers?.() ?? []))];
   }
+}
 
-  #checkPlace(): void {
-    const moved = this.#files.find((file) => !file.isInPlace());
-    if (!moved || this.#lost.signal.aborted) return;
-    const error = new LockLostError(moved.key, moved.path, 'its file was removed or replaced');
-    publish('lost', { lock: this, error });
-    this.#lost.abort(error);
+/** What needs them all ends with the first of them. */
+function earliestOf(leases: readonly Lease[]): Lease {
+  return {
+    get deadline() {
+      return Math.min(...leases.map(({ deadline }) => deadline));
+    },
+    signal: AbortSignal.any(leases.map(({ signal }) => signal)),
+    onRenew(listener) {
+      const listening = leases.map((lease) => lease.onRenew(() => listener(this.deadline)));
+      return {
+        [Symbol.dispose]() {
+          for (const each of listening) each[Symbol.dispose]();
+        },
+      };
+    },
+  };
+}
+
+interface Death {
+  readonly key: string;
+  readonly holder: LockHolder;
+}
+
+/** Each death once, though the dead may have held the source by several identities. */
+function deathsIn(held: readonly HeldLock[], { first, keys }: Wanted): Death[] {
+  const byPid = new Map<number, Death>();
+  for (const { lock, reclaimedFrom: holder } of held) {
+    if (!holder) continue;
+    if (keys.includes(lock.key)) byPid.set(holder.pid, { key: lock.key, holder });
+    else if (!byPid.has(holder.pid)) byPid.set(holder.pid, { key: first, holder });
   }
+  return [...byPid.values()];
 }

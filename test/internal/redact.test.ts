@@ -8,6 +8,17 @@ test.each([
   ['http://host/a?x=1&token=hunter2&y=2', 'http://host/a?x=1&token=***&y=2'],
   ['http://host/?api-key=hunter2;auth_token=hunter2', 'http://host/?api-key=***;auth_token=***'],
   ['http://host/?%74oken=hunter2&X-Amz-Signature=hunter2', 'http://host/?%74oken=***&X-Amz-Signature=***'],
+  ['http://proxy/?url=http://camera/?token=hunter2', 'http://proxy/?url=http://camera/?token=***'],
+  ['http://proxy/http%3A%2F%2Fjoe%3Ahunter2%40camera', 'http://proxy/http%3A%2F%2F***@camera'],
+  [
+    'http://proxy/?url=http%3A%2F%2Fcamera%2F%3Ftoken%3Dhunter2',
+    'http://proxy/?url=http%3A%2F%2Fcamera%2F%3Ftoken%3D***',
+  ],
+  ['http://proxy/?url=a%253Fb%253D1%2526token%253Dhunter2&c', 'http://proxy/?url=a%253Fb%253D1%2526token%253D***&c'],
+  ['rtsp://dvr/user=joe&password=hunter2&channel=1', 'rtsp://dvr/user=***&password=***&channel=1'],
+  ['rtsp://dvr/user=joe_password=hunter2_channel=1', 'rtsp://dvr/user=***'],
+  ['rtsp://dvr/channel=1_password=hunter2', 'rtsp://dvr/channel=1_password=***'],
+  ['srt://host:9000?passphrase=hunter2&mode=caller', 'srt://host:9000?passphrase=***&mode=caller'],
   ['-headers Authorization: Basic hunter2', '-headers Authorization: ***'],
   ['{"Authorization":"Bearer hunter2","a":1}', '{"Authorization":"***","a":1}'],
   ['two http://a:hunter2@b/ and http://c:hunter2@d/', 'two http://***@b/ and http://***@d/'],
@@ -22,12 +33,12 @@ test.each(['http://host:5004/auto/v5.1?duration=60', 'me@example.com wrote', 'pi
   },
 );
 
-test.each(['?', '&a', 'a', 'a://b:', ':', '@', 'cookie ', 'http://'])(
+test.each(['?', '&a', 'a', 'a://b:', ':', '@', 'cookie ', 'http://', '%3A%2F%2F', '%3Fa%3D', '/a='])(
   'the time is linear in a text of many %j',
   (part) => {
     const text = part.repeat(128 * 1024);
-    const before = performance.now();
+    const before = process.cpuUsage();
     redactCredentials(text);
-    expect(performance.now() - before).toBeLessThan(2_000);
+    expect(process.cpuUsage(before).user).toBeLessThan(2_000_000);
   },
 );

@@ -1,61 +1,171 @@
-// Many processes, few sources, random SIGKILLs: nobody may hold what another holds, and every refusal names a holder.
-import { mkdtempSync, rmSync } from 'node:fs';
+// Many processes fight for few sources, and any of them may be killed, stopped or blocked at any time.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { ManagedChild } from 'holdfast';
+import { ManagedChild, SourceLock } from 'holdfast';
+import { Journal, readJournal } from './journal.ts';
+import { isClean, judge, type Verdict } from './judge.ts';
 
 interface StormOptions {
   readonly processes: number;
   readonly seconds: number;
-  /** false is the control: without the lock the referee must see double holding. */
+  readonly backend: 'auto' | 'kernel' | 'flock';
+  /** false is the control: without the lock there must be double holding. */
   readonly locked: boolean;
 }
 
-interface StormResult {
-  acquired: number;
-  refused: number;
-  /** Refusals that named a process which was never part of the storm. */
-  wrong: number;
-  unnamed: number;
-  reclaimed: number;
-  double: number;
-  kills: number;
+/** One of the places to fight from; who is killed is followed by another. */
+interface Place {
+  /** The process that is there, by its number and as it is. */
+  number: number;
+  child: ManagedChild | undefined;
+  /** Something is being done to it. */
+  isTaken: boolean;
 }
 
-export async function lockStorm({ processes, seconds, locked }: StormOptions): Promise<StormResult> {
+const HANG_MS: readonly [number, number] = [15_000, 20_000];
+
+export async function lockStorm({ processes, seconds, backend, locked }: StormOptions): Promise<Verdict> {
   const dir = mkdtempSync(join(tmpdir(), 'holdfast-storm-'));
-  const result: StormResult = { acquired: 0, refused: 0, wrong: 0, unnamed: 0, reclaimed: 0, double: 0, kills: 0 };
-  const pids = new Set<number>();
-  const hook = new URL('../../scripts/from-source.mjs', import.meta.url).pathname;
-  const program = new URL('storm-process.ts', import.meta.url).pathname;
-
-  const start = async (): Promise<ManagedChild> => {
-    const args = ['--import', hook, program, dir, '4', locked ? 'on' : 'off'];
-    const child = await ManagedChild.spawn(process.execPath, args, { graceMs: 0, stderr: 'inherit' });
-    pids.add(child.pid);
-    createInterface(child.stdout as NodeJS.ReadableStream).on('line', (line) => count(line));
-    return child;
-  };
-  const count = (line: string) => {
-    const [what = '', detail] = line.split(' ');
-    if (what === 'refused' && !pids.has(Number(detail))) result.wrong += 1;
-    if (what in result) result[what as keyof StormResult] += 1;
-  };
-
+  mkdirSync(join(dir, 'locks'));
+  let isKept = false;
   try {
-    const children = await Promise.all(Array.from({ length: processes }, start));
-    const end = performance.now() + seconds * 1000;
-    while (performance.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, 150 + Math.random() * 150));
-      const victim = Math.floor(Math.random() * children.length);
-      await children[victim]?.terminate();
-      children[victim] = await start();
-      result.kills += 1;
-    }
-    await Promise.all(children.map((child) => child.terminate()));
-    return result;
+    await unleash(dir, processes, seconds, [backend, locked ? 'on' : 'off']);
+    const verdict = judge(readJournal(join(dir, 'journal')));
+    isKept = locked && !isClean(verdict);
+    return verdict;
   } finally {
-    rmSync(dir, { recursive: true, force: true });
+    if (isKept) console.log(`what happened is kept in ${dir}/journal`);
+    else rmSync(dir, { recursive: true, force: true });
   }
+}
+
+async function unleash(dir: string, processes: number, seconds: number, args: readonly string[]): Promise<void> {
+  using journal = new Journal(join(dir, 'journal'));
+  await using storm = new Storm(dir, journal, args);
+  await storm.start(processes);
+  const end = performance.now() + seconds * 1000;
+  await Promise.all([storm.kill(end), storm.stop(end), storm.stop(end), storm.block(end)]);
+}
+
+class Storm {
+  readonly #dir: string;
+  readonly #journal: Journal;
+  readonly #args: readonly string[];
+  readonly #places: Place[] = [];
+  #started = 0;
+  #isOver = false;
+  /** Settles when nobody is being started. */
+  #starting: Promise<unknown> = Promise.resolve();
+
+  constructor(dir: string, journal: Journal, args: readonly string[]) {
+    this.#dir = dir;
+    this.#journal = journal;
+    this.#args = args;
+  }
+
+  async start(count: number): Promise<void> {
+    for (let place = 0; place < count; place++) {
+      this.#places.push({ number: 0, child: undefined, isTaken: false });
+    }
+    await Promise.all(this.#places.map((place) => this.#fill(place)));
+  }
+
+  /** Again and again one is killed, at any point of its program. */
+  async kill(end: number): Promise<void> {
+    while (performance.now() < end) {
+      await pause([300, 600]);
+      await this.#withAny(this.#free(), (_child, place) => this.#kill(place));
+    }
+  }
+
+  /** Again and again one is stopped, better one that has a lock; in the end it goes on, or is killed. */
+  async stop(end: number): Promise<void> {
+    while (performance.now() + HANG_MS[0] < end) {
+      const holders = await SourceLock.list({ dir: join(this.#dir, 'locks') });
+      const holding = this.#free().filter(({ child }) => holders.some(({ pid }) => pid === child?.pid));
+      await this.#withAny(holding.length > 0 ? holding : this.#free(), async (child, place) => {
+        const { number } = place;
+        this.#journal.tell({ what: 'stopping', process: number });
+        signal(child, 'SIGSTOP');
+        await pause(HANG_MS);
+        if (Math.random() < 0.25) return this.#kill(place);
+        signal(child, 'SIGCONT');
+        this.#journal.tell({ what: 'continued', process: number });
+      });
+      await pause([0, 1_000]);
+    }
+  }
+
+  /** Again and again one blocks its event loop the next time it has a lock. */
+  async block(end: number): Promise<void> {
+    while (performance.now() + HANG_MS[0] < end) {
+      await this.#withAny(this.#free(), async (child) => {
+        signal(child, 'SIGUSR2');
+        await pause([HANG_MS[1] + 1_000, HANG_MS[1] + 2_000]);
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    await this.#starting;
+    await Promise.all(this.#places.map((place) => this.#kill(place)));
+  }
+
+  #free(): Place[] {
+    return this.#places.filter(({ child, isTaken }) => child && !isTaken);
+  }
+
+  async #withAny(places: readonly Place[], what: (child: ManagedChild, place: Place) => Promise<void>): Promise<void> {
+    const place = places[Math.floor(Math.random() * places.length)];
+    if (!place?.child) return;
+    place.isTaken = true;
+    await what(place.child, place);
+    place.isTaken = false;
+  }
+
+  async #kill({ child, number }: Place): Promise<void> {
+    if (!child) return;
+    this.#journal.tell({ what: 'killing', process: number });
+    await child.terminate();
+  }
+
+  /** Whoever is there and however it ends: another takes its place. */
+  async #fill(place: Place): Promise<void> {
+    const number = this.#started++;
+    const child = await this.#spawn(number);
+    Object.assign(place, { child, number });
+    child.exited.then(() => {
+      place.child = undefined;
+      this.#journal.tell({ what: 'dead', process: number });
+      if (!this.#isOver) this.#starting = Promise.all([this.#starting, this.#fill(place)]);
+    });
+  }
+
+  #spawn(number: number): Promise<ManagedChild> {
+    const hook = new URL('../../scripts/from-source.mjs', import.meta.url).pathname;
+    const program = new URL('./storm-process.ts', import.meta.url).pathname;
+    const args = ['--import', hook, program, this.#dir, String(number), ...this.#args];
+    return ManagedChild.spawn(process.execPath, args, {
+      // Most of the time of a start goes into compiling, which leaves the others little.
+      env: { ...process.env, NODE_COMPILE_CACHE: join(this.#dir, 'compiled') },
+      graceMs: 0,
+      stderr: 'inherit',
+      ready: { when: 'stdout', timeoutMs: 60_000 },
+    });
+  }
+}
+
+/** It may have ended itself this very moment. */
+function signal({ pid }: ManagedChild, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function pause([least, most]: readonly [number, number]): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, least + Math.random() * (most - least)));
 }

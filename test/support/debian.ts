@@ -36,8 +36,8 @@ function programIn(root: string, name: string): DebianProgram {
   const libraries = ['usr/lib/x86_64-linux-gnu', 'usr/lib/aarch64-linux-gnu', 'usr/lib'].map((path) =>
     join(root, path),
   );
-  const path = join(root, 'usr/bin', name);
-  if (!existsSync(path)) throw new Error(`the packages have no usr/bin/${name}`);
+  const path = ['usr/bin', 'bin'].map((folder) => join(root, folder, name)).find(existsSync);
+  if (!path) throw new Error(`the packages have no usr/bin/${name}`);
   return { path, env: { ...process.env, LD_LIBRARY_PATH: libraries.join(delimiter) } };
 }
 

@@ -1,0 +1,115 @@
+import { LockUnsupportedError } from '../errors.ts';
+import { type ProcessIdentity, self } from '../internal/proc.ts';
+import { now, sleep } from '../internal/time.ts';
+import type { Patience } from './backend.ts';
+import type { KernelLock } from './kernel-lock.ts';
+
+const PID_BITS = 2 ** 22;
+const TICKS_LIMIT = 2 ** 31;
+
+/** Far behind every range that names a taker: who waits locks this byte to be the next. */
+const TURNSTILE = 2 ** 60;
+/** Pause between tries of one that waits; after the first tries longer, which takes less than 1 % of a core. */
+const RETRY_MS = 10;
+const PATIENT_RETRY_MS = 50;
+const FIRST_TRIES = 30;
+/** How often one that is not the next tries all the same: the next may be stopped and must not hold up the others. */
+const TRIES_PER_OVERTAKING = 10;
+
+/** What is used of `fs-native-extensions`. */
+interface Addon {
+  tryLock(descriptor: number, offset: number, length: number): boolean;
+  unlock(descriptor: number, offset: number, length: number): void;
+}
+
+let loading: Promise<OpenFileLock> | undefined;
+
+/** Loaded when the first lock is taken: importing this package loads no binary. */
+export function openFileLock(): Promise<KernelLock> {
+  loading ??= import('fs-native-extensions').then(
+    ({ default: addon }) => new OpenFileLock(addon),
+    (cause) => {
+      loading = undefined;
+      throw new LockUnsupportedError(
+        'kernel locks can not be used here: the package fs-native-extensions did not load (it has no build for musl); ' +
+          "leave the option backend at 'auto' or give 'flock'",
+        cause,
+      );
+    },
+  );
+  return loading;
+}
+
+/**
+ * Open-file-description locks (OFD, `fcntl(2)`) over a range of bytes.
+ *
+ * The length of the range carries who took it, so that `/proc/locks` shows pid and start time in the same instant in which
+ * the lock exists, and not a moment longer. Every range contains byte 0: it is a mutex all the same.
+ */
+class OpenFileLock implements KernelLock {
+  readonly name = 'kernel';
+  readonly #addon: Addon;
+
+  constructor(addon: Addon) {
+    this.#addon = addon;
+  }
+
+  lock(descriptor: number, patience?: Patience): boolean | Promise<boolean> {
+    if (patience) return this.#lockInTurn(descriptor, patience);
+    if (!this.#tryLock(descriptor)) return false;
+    return this.#isSomeoneNext(descriptor) ? this.#lockAfterNext(descriptor) : true;
+  }
+
+  unlock(descriptor: number): void {
+    this.#addon.unlock(descriptor, 0, rangeLength(self()));
+  }
+
+  /** A holder that lets go and comes back at once would always be faster than who looks every 10 ms, but for the turnstile. */
+  async #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
+    let isNext = false;
+    try {
+      for (let tries = 1; ; tries++) {
+        isNext ||= this.#addon.tryLock(descriptor, TURNSTILE, 1);
+        const isLast = now() >= deadline;
+        const mayTry = isNext || isLast || tries % TRIES_PER_OVERTAKING === 0;
+        if (mayTry && this.#tryLock(descriptor)) return true;
+        if (isLast) return false;
+        const pauseMs = tries < FIRST_TRIES ? RETRY_MS : PATIENT_RETRY_MS;
+        await sleep(Math.min(pauseMs, Math.max(deadline - now(), 1)), signal);
+      }
+    } finally {
+      if (isNext) this.#addon.unlock(descriptor, TURNSTILE, 1);
+    }
+  }
+
+  #isSomeoneNext(descriptor: number): boolean {
+    if (!this.#addon.tryLock(descriptor, TURNSTILE, 1)) return true;
+    this.#addon.unlock(descriptor, TURNSTILE, 1);
+    return false;
+  }
+
+  /** Whoever waits goes first, if it can: it may be stopped. */
+  async #lockAfterNext(descriptor: number): Promise<boolean> {
+    this.unlock(descriptor);
+    await sleep(2 * PATIENT_RETRY_MS);
+    return this.#tryLock(descriptor);
+  }
+
+  #tryLock(descriptor: number): boolean {
+    return this.#addon.tryLock(descriptor, 0, rangeLength(self()));
+  }
+}
+
+function rangeLength({ pid, startTicks }: ProcessIdentity): number {
+  return (startTicks % TICKS_LIMIT) * PID_BITS + pid + 1;
+}
+
+/** Who took the range that ends with this byte; of the start time it keeps only a part. */
+export function takerOf(lastByte: number): ProcessIdentity {
+  return { pid: lastByte % PID_BITS, startTicks: Math.floor(lastByte / PID_BITS) };
+}
+
+/** Whether a process is the one that a range names. */
+export function isTaker(taker: ProcessIdentity, { pid, startTicks }: ProcessIdentity): boolean {
+  return taker.pid === pid && taker.startTicks === startTicks % TICKS_LIMIT;
+}
