@@ -164,8 +164,11 @@ function orphanOf(
   const [eldest] = found;
   // One that has said that it lets go may be stopped before it does.
   if (!eldest) return meta && withLock(file, [meta.pid]).length > 0 ? toHolder(file, meta, verified) : undefined;
-  const holder = describe(file, eldest.pid, meta ? verified : 'kernel', meta && new Date(meta.started));
-  if (taker === undefined || (verified === 'meta' && !eldest.lock.hasInherited)) return holder;
+  // Who opened the file itself is the next holder; what the sidecar tells is of the one before.
+  const isNext = verified === 'meta' && !eldest.lock.hasInherited;
+  const since = meta && !isNext ? new Date(meta.started) : undefined;
+  const holder = describe(file, eldest.pid, since ? verified : 'kernel', since);
+  if (taker === undefined || isNext) return holder;
   return { ...holder, orphanOf: taker.pid, children: found.map(({ pid }) => pid) };
 }
 

@@ -96,7 +96,8 @@ describe.each(backends)('over %s:', (backend) => {
       const { holder } = await busy();
       renameSync(`${path}.later`, `${path}.meta`);
       expect(lock.reclaimedFrom?.pid).toBe(pid);
-      expect(holder.pid).toBe(process.pid);
+      expect(holder).toMatchObject({ pid: process.pid, verified: 'kernel' });
+      expect(holder.startedAt).not.toBe(JSON.parse(String(dead)).started);
       expect(holder.orphanOf).toBeUndefined();
     });
   });
