@@ -11,6 +11,12 @@ export interface Holdable {
   hold(): Hold;
 }
 
+/**
+ * Held descriptors start here in the child: a shell's `exec 3>…` must not close them by chance, and Node passes on to its
+ * own children what lies above its standard streams.
+ */
+export const FIRST_HELD_DESCRIPTOR = 60;
+
 /** A right that ends at a deadline unless it is renewed. */
 export interface Lease {
   /** When it ends, by `performance.now()`, in ms. What uses it must have ended by then. */

@@ -1,12 +1,7 @@
 import type { StdioOptions } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { FIRST_HELD_DESCRIPTOR } from '../internal/hold.ts';
 import { descriptorInfo } from '../internal/proc.ts';
-
-/**
- * Held descriptors start here in the child: a shell's `exec 3>…` must not close them by chance, and Node passes on to its
- * own children what lies above its standard streams.
- */
-const FIRST_HELD_DESCRIPTOR = 60;
 
 /** Where a standard stream of the child goes: a pipe to this process, nowhere, this process's own, or a descriptor. */
 export type ChildStdio = 'pipe' | 'ignore' | 'inherit' | number;

@@ -1,3 +1,4 @@
+import { FIRST_HELD_DESCRIPTOR } from '../internal/hold.ts';
 import { descriptorInfo, type ProcessIdentity, read } from '../internal/proc.ts';
 import type { LockKind } from './kernel-lock.ts';
 import { takerOf } from './open-file-lock.ts';
@@ -33,7 +34,7 @@ export function lockTable(): LockTable {
 
 /** The lock that a descriptor has. */
 export interface DescriptorLock {
-  /** Whether the process was given the descriptor, and did not open the file itself. */
+  /** Whether the process was given the descriptor by a holder, and did not open the file itself. */
   readonly hasInherited: boolean;
   /** Who took it, if it is a range of ours. */
   readonly taker: ProcessIdentity | undefined;
@@ -46,7 +47,8 @@ export function lockOf(pid: number, descriptor: number | string, inode: string):
   if (!info || !lock) return undefined;
   const end = Number(lock.slice(lock.lastIndexOf(' ') + 1));
   const taker = lock.includes('OFDLCK') && Number.isFinite(end) ? takerOf(end) : undefined;
-  return { hasInherited: info.isInheritable, taker };
+  // What a shell opens is inheritable too, but far below.
+  return { hasInherited: info.isInheritable && Number(descriptor) >= FIRST_HELD_DESCRIPTOR, taker };
 }
 
 /**

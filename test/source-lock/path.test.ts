@@ -99,6 +99,26 @@ describe('a lock at a path', () => {
     expect(warnings).toHaveLength(1);
   });
 
+  test('that a shell script took after its holder was killed is the script’s, not left by that one', async () => {
+    const dead = startFixture('holder', [{ source: tuner, options: { path } }]);
+    await dead.next();
+    await dead.kill('SIGKILL');
+    for (const args of [[], ['-s']]) {
+      const shell = await shellHolder(...args);
+      const { holder } = (await SourceLock.acquire(tuner, { path }).catch((e) => e)) as SourceBusyError;
+      expect(holder).toMatchObject({ pid: shell.pid, verified: 'kernel' });
+      expect(holder).not.toHaveProperty('orphanOf');
+      await shell.release();
+    }
+    const script = spawn('sh', ['-c', 'exec 9>>"$0"; flock 9; echo held; read line', path]);
+    await once(script.stdout, 'data');
+    const { holder } = (await SourceLock.acquire(tuner, { path }).catch((e) => e)) as SourceBusyError;
+    expect(holder).toMatchObject({ pid: script.pid, verified: 'kernel' });
+    expect(holder).not.toHaveProperty('orphanOf');
+    script.stdin.end();
+    await once(script, 'exit');
+  });
+
   test('keeps the mode of a file that was there', async () => {
     writeFileSync(path, '', { mode: 0o644 });
     await (await SourceLock.acquire(tuner, { path })).release();
