@@ -1,7 +1,7 @@
 /**
  * What takes longer than a test may: storms, and the process and race tests again and again while both cores are busy.
  *
- *   npm run test:stress -- [--repeat 3] [--only managed-child,source-lock] [--storm-seconds 20] [--flock-seconds 20]
+ *   npm run test:stress -- [--repeat 3] [--only managed-child,source-lock] [--storm-seconds 60] [--flock-seconds 60]
  *                          [--nodes 22,26] [--limit-minutes 20]
  *
  * `--repeat 0 --nodes '' --storm-seconds 600` leaves the storms, ten minutes of them. In fewer than 16 s of a storm nothing
@@ -19,8 +19,8 @@ const { values } = parseArgs({
   options: {
     repeat: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
-    'storm-seconds': { type: 'string', default: '20' },
-    'flock-seconds': { type: 'string', default: '20' },
+    'storm-seconds': { type: 'string', default: '60' },
+    'flock-seconds': { type: 'string', default: '60' },
     nodes: { type: 'string', default: '22,26' },
     'limit-minutes': { type: 'string', default: '20' },
   },

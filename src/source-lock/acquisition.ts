@@ -1,7 +1,8 @@
 import { dirname, join, resolve } from 'node:path';
 import type { LockHolder } from '../errors.ts';
 import type { LockBackend, LockPlace, Patience, TakenLock, Tenure } from './backend.ts';
-import { checkLocal, inDirectory, lockDirectory, prepareDirectory } from './directory.ts';
+import { checkLocal, lockDirectory, prepareDirectory } from './directory.ts';
+import { inDirectory } from './directory-error.ts';
 import { lockFileName, sourceIdentities } from './key.ts';
 import { networkFileSystem } from './network-file-system.ts';
 import { type LockLocation, type Settings, warn } from './options.ts';

@@ -15,7 +15,8 @@ import {
 } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { HoldfastError, LockDirectoryError } from '../errors.ts';
+import { LockDirectoryError } from '../errors.ts';
+import { directoryError } from './directory-error.ts';
 import { networkFileSystem } from './network-file-system.ts';
 
 const SHARED_DIRECTORY = '/run/holdfast/locks';
@@ -111,42 +112,6 @@ export function checkLocal(path: string): void {
   const advice = "choose a local one with the option dir or HOLDFAST_LOCK_DIR, or give the option backend: 'lease'";
   throw new LockDirectoryError(path, `the lock directory ${path} ${why}; ${advice}`);
 }
-
-/** An error of the system, said in terms of the directory. */
-export function directoryError(path: string, cause: unknown): LockDirectoryError {
-  const {
-    code = String(cause),
-    path: source,
-    dest: file = source,
-  } = cause as NodeJS.ErrnoException & { dest?: string };
-  const [why, advice] = REASONS[code] ?? [code, 'remove what hinders it'];
-  const which = file === undefined || file === path ? '' : ` for ${file}`;
-  const message = `the lock directory ${path} can't be used${which}: ${why} (${code}); ${advice}, or choose another`;
-  return new LockDirectoryError(path, `${message} with the option dir or path, or HOLDFAST_LOCK_DIR`, cause);
-}
-
-/** What the system says of a file of a lock directory, said in terms of that; other errors are left as they are. */
-export function inDirectory(path: string, error: unknown): unknown {
-  const isOfSystem = !(error instanceof HoldfastError) && (error as NodeJS.ErrnoException).syscall !== undefined;
-  return isOfSystem ? directoryError(path, error) : error;
-}
-
-const NO_ACCESS = ['it may not be written by this user', 'give this user write access'] as const;
-const FULL = ['its disk is full', 'make room'] as const;
-const REASONS: Record<string, readonly [why: string, advice: string]> = {
-  EACCES: NO_ACCESS,
-  EPERM: NO_ACCESS,
-  EROFS: NO_ACCESS,
-  EMFILE: ['this process has too many open files', 'see ulimit -n'],
-  ENFILE: ['the system has too many open files', 'close some'],
-  EAGAIN: ['the limit of processes is reached', 'see ulimit -u'],
-  ENOSPC: FULL,
-  EDQUOT: FULL,
-  ENOENT: ['it does not exist', 'make it'],
-  ELOOP: ['that is a symbolic link, which is never followed', 'remove the link'],
-  EISDIR: ['that is a directory', 'remove it'],
-  ENOTDIR: ['that is no directory', 'remove what is there'],
-};
 
 /**
  * Group members share the locks whatever the umask says; only what is made here is changed. By hand, since `mkdir` with

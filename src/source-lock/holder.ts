@@ -5,7 +5,7 @@ import * as proc from '../internal/proc.ts';
 import { redactCredentials } from '../internal/redact.ts';
 import { wallClock } from '../internal/time.ts';
 import type { InspectContext, LockPlace } from './backend.ts';
-import { directoryError } from './directory.ts';
+import { directoryError } from './directory-error.ts';
 import type { LockKind } from './kernel-lock.ts';
 import { type DescriptorLock, kernelDevice, type LockTable, lockOf, lockTable } from './lock-table.ts';
 import { isTaker } from './open-file-lock.ts';

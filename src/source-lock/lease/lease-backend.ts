@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import type { LockHolder } from '../../errors.ts';
 import { now, sleep } from '../../internal/time.ts';
 import type { LockBackend, LockPlace, Patience, TakenLock } from '../backend.ts';
-import { inDirectory } from '../directory.ts';
+import { inDirectory } from '../directory-error.ts';
 import { readSidecar } from '../sidecar.ts';
 import { forget, holderOf, isAbandoned } from './abandoned.ts';
 import { type Entry, isHeld, parseEntry } from './entry.ts';

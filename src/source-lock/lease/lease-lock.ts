@@ -4,7 +4,7 @@ import type { Lease } from '../../internal/hold.ts';
 import type { ProcessIdentity } from '../../internal/proc.ts';
 import { now } from '../../internal/time.ts';
 import type { LockPlace, TakenLock, Tenure } from '../backend.ts';
-import { inDirectory } from '../directory.ts';
+import { inDirectory } from '../directory-error.ts';
 import { toHolder } from '../holder.ts';
 import { newSidecar, readSidecar, removeSidecar, type Sidecar, writeSidecar } from '../sidecar.ts';
 import { type Entry, type HeldEntry, nextTenure } from './entry.ts';
