@@ -1,6 +1,6 @@
 import { dirname, join, resolve } from 'node:path';
 import type { LockHolder } from '../errors.ts';
-import type { LockBackend, LockPlace, Patience, TakenLock, Tenure } from './backend.ts';
+import { AT_ONCE, type LockBackend, type LockPlace, type Patience, type TakenLock, type Tenure } from './backend.ts';
 import { checkLocal, lockDirectory, prepareDirectory } from './directory.ts';
 import { inDirectory } from './directory-error.ts';
 import { lockFileName, sourceIdentities } from './key.ts';
@@ -112,7 +112,7 @@ export async function takeAll(
     while (missing) {
       patience?.signal?.throwIfAborted();
       // Waiting for one while holding others could go on for ever, each waiting for the other's.
-      const lock = await backend.take(missing, taken.size === 0 ? patience : undefined);
+      const lock = await backend.take(missing, taken.size === 0 ? patience : patience && AT_ONCE);
       if (lock) taken.set(missing, lock);
       else if (patience && taken.size > 0) await releaseAll(taken);
       else return await refusal(backend, missing, taken);

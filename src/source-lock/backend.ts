@@ -12,7 +12,8 @@ export interface LockBackend {
   /** Whether it keeps files in the lock directory, which is made and pinned to it then. @default false */
   readonly usesDirectory?: boolean;
   /**
-   * Takes the lock or answers undefined if another has it. Without `patience` it tries once; with it, it waits.
+   * Takes the lock or answers undefined if another has it. Without `patience` it tries once, and may leave a free lock to
+   * those that wait for it; with it, it waits, and tries at least once even if the deadline is over.
    *
    * Cancel-safe: if it rejects, nothing is held. What it throws reaches the caller of `acquire`.
    */
@@ -41,6 +42,9 @@ export interface Patience {
   readonly deadline: number;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** For one try that leaves the lock to nobody. */
+export const AT_ONCE: Patience = { deadline: Number.NEGATIVE_INFINITY };
 
 /** A lock that this process has taken and not released. */
 export interface TakenLock extends LockPlace {

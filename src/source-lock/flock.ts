@@ -30,6 +30,7 @@ export const flock: KernelLock = {
 
 /** The kernel wakes those that wait: nothing is polled where `flock` knows a time-out. */
 async function lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
+  if (now() >= deadline) return false;
   const canWait = await knowsTimeout();
   while (now() < deadline) {
     const leftMs = Math.max(deadline - now(), 1);

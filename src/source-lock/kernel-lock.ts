@@ -10,7 +10,9 @@ export type LockKind = 'kernel' | 'flock';
 export interface KernelLock {
   /** The backend it makes; see `SourceLockOptions.backend`. */
   readonly name: LockKind;
-  /** Locks the file; false if another has it locked, without `patience` at once. If it rejects, nothing is locked. */
+  /**
+   * Locks the file; false if another has it locked, or, without `patience`, is about to. If it rejects, nothing is locked.
+   */
   lock(descriptor: number, patience?: Patience): boolean | Promise<boolean>;
   unlock(descriptor: number): void | Promise<void>;
 }

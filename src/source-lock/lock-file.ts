@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { LockDirectoryError, LockLostError } from '../errors.ts';
 import type { ProcessIdentity } from '../internal/proc.ts';
 import { idle, now, sleep, wallClock } from '../internal/time.ts';
-import type { LockPlace, Patience, TakenLock, Tenure } from './backend.ts';
+import { AT_ONCE, type LockPlace, type Patience, type TakenLock, type Tenure } from './backend.ts';
 import { shareWithGroup } from './directory.ts';
 import { directoryError } from './directory-error.ts';
 import { displacedHolder, inheritorsOf, toHolder } from './holder.ts';
@@ -141,7 +141,7 @@ export class LockFile implements TakenLock {
     const descriptor = open(this.path);
     let isLocked = false;
     try {
-      isLocked = await this.#kernel.lock(descriptor);
+      isLocked = await this.#kernel.lock(descriptor, AT_ONCE);
       if (isLocked && this.#isOurs()) removeSidecar(this.path);
     } finally {
       if (isLocked) await this.#unlocked(descriptor);

@@ -1,6 +1,6 @@
 import { LockUnsupportedError } from '../errors.ts';
 import { type ProcessIdentity, self } from '../internal/proc.ts';
-import { now, sleep } from '../internal/time.ts';
+import { now, poll } from '../internal/time.ts';
 import type { Patience } from './backend.ts';
 import type { KernelLock } from './kernel-lock.ts';
 
@@ -18,7 +18,7 @@ const TRIES_PER_OVERTAKING = 10;
 
 /** What is used of `fs-native-extensions`. */
 interface Addon {
-  tryLock(descriptor: number, offset: number, length: number): boolean;
+  tryLock(descriptor: number, offset: number, length: number, options?: { readonly shared: boolean }): boolean;
   unlock(descriptor: number, offset: number, length: number): void;
 }
 
@@ -56,8 +56,8 @@ class OpenFileLock implements KernelLock {
 
   lock(descriptor: number, patience?: Patience): boolean | Promise<boolean> {
     if (patience) return this.#lockInTurn(descriptor, patience);
-    if (!this.#tryLock(descriptor)) return false;
-    return this.#isSomeoneNext(descriptor) ? this.#lockAfterNext(descriptor) : true;
+    // Nothing is taken only to be given back: who is refused meanwhile would take this process for the holder.
+    return !this.#isSomeoneNext(descriptor) && this.#tryLock(descriptor);
   }
 
   unlock(descriptor: number): void {
@@ -65,34 +65,32 @@ class OpenFileLock implements KernelLock {
   }
 
   /** A holder that lets go and comes back at once would always be faster than who looks every 10 ms, but for the turnstile. */
-  async #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
+  #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
     let isNext = false;
-    try {
-      for (let tries = 1; ; tries++) {
-        isNext ||= this.#addon.tryLock(descriptor, TURNSTILE, 1);
-        const isLast = now() >= deadline;
-        const mayTry = isNext || isLast || tries % TRIES_PER_OVERTAKING === 0;
-        if (mayTry && this.#tryLock(descriptor)) return true;
-        if (isLast) return false;
-        const pauseMs = tries < FIRST_TRIES ? RETRY_MS : PATIENT_RETRY_MS;
-        await sleep(Math.min(pauseMs, Math.max(deadline - now(), 1)), signal);
-      }
-    } finally {
+    const leaveTurnstile = () => {
       if (isNext) this.#addon.unlock(descriptor, TURNSTILE, 1);
-    }
+      isNext = false;
+    };
+    let tries = 0;
+    const look = () => {
+      tries += 1;
+      isNext ||= this.#addon.tryLock(descriptor, TURNSTILE, 1);
+      const leftMs = deadline - now();
+      const mayTry = isNext || leftMs <= 0 || tries % TRIES_PER_OVERTAKING === 0;
+      const isLocked = mayTry && this.#tryLock(descriptor);
+      if (!isLocked && leftMs > 0) return Math.min(tries < FIRST_TRIES ? RETRY_MS : PATIENT_RETRY_MS, leftMs);
+      // At once, for another wait of this process that begins in the same turn of the event loop.
+      leaveTurnstile();
+      return { done: isLocked };
+    };
+    return poll(look, signal).finally(leaveTurnstile);
   }
 
+  /** Shared, so that those who only ask do not take each other for the next. */
   #isSomeoneNext(descriptor: number): boolean {
-    if (!this.#addon.tryLock(descriptor, TURNSTILE, 1)) return true;
+    if (!this.#addon.tryLock(descriptor, TURNSTILE, 1, { shared: true })) return true;
     this.#addon.unlock(descriptor, TURNSTILE, 1);
     return false;
-  }
-
-  /** Whoever waits goes first, if it can: it may be stopped. */
-  async #lockAfterNext(descriptor: number): Promise<boolean> {
-    this.unlock(descriptor);
-    await sleep(2 * PATIENT_RETRY_MS);
-    return this.#tryLock(descriptor);
   }
 
   #tryLock(descriptor: number): boolean {

@@ -5,7 +5,7 @@ import type { Hold, Holdable, HoldingChild, Lease } from '../internal/hold.ts';
 import { checkKnown, checkNumber, checkSignal } from '../internal/options.ts';
 import { after, now, sleep } from '../internal/time.ts';
 import { type HeldLock, placesToLook, type Source, takeAll, type Wanted, wantedOf } from './acquisition.ts';
-import type { TakenLock } from './backend.ts';
+import { AT_ONCE, type TakenLock } from './backend.ts';
 import { backendInUse, chooseBackend } from './choose-backend.ts';
 import { lockDirectory, lockFilesIn } from './directory.ts';
 import { checkLocation, type LockLocation, type LockWarning, type SourceLockOptions, settle, warn } from './options.ts';
@@ -13,8 +13,11 @@ import { readSidecar } from './sidecar.ts';
 
 const publish = diagnosticsOf('source-lock');
 
-/** A refusal whose holder can't be named is a holder just going; how often and how quickly to look again. */
-const UNNAMED_RETRIES = 10;
+/**
+ * A refusal whose holder can't be named is a holder just going, or one that waits and is about to come; how often and how
+ * quickly to try again. It may be stopped and never come: the last try leaves the lock to nobody.
+ */
+const UNNAMED_RETRIES = 20;
 const UNNAMED_RETRY_MS = 5;
 
 /**
@@ -78,11 +81,12 @@ export class SourceLock implements AsyncDisposable, Holdable {
     const deadline = now() + timeoutMs;
     const patience = timeoutMs > 0 ? { deadline, signal } : undefined;
     for (let tries = 0; ; tries++) {
-      const outcome = await takeAll(backend, wanted.places, command, patience);
+      const isLast = tries >= UNNAMED_RETRIES;
+      const outcome = await takeAll(backend, wanted.places, command, patience ?? (isLast ? AT_ONCE : undefined));
       if (outcome.held) return new SourceLock(outcome.held, wanted, settings.onWarning);
       const { holder } = outcome.refused;
       const key = wanted.keys.includes(outcome.refused.key) ? outcome.refused.key : wanted.first;
-      if (holder || tries >= UNNAMED_RETRIES) {
+      if (holder || isLast) {
         publish('refused', { key, holder });
         throw new SourceBusyError(key, holder);
       }

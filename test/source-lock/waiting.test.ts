@@ -1,10 +1,16 @@
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import addon from 'fs-native-extensions';
 import { SourceBusyError, SourceLock } from 'holdfast';
 import { describe, expect, test } from 'vitest';
+import type { DebianProgram } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, openDescriptors } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
+import { straceProgram, watchCalls } from '../support/system-calls.ts';
 import { backends, device, lockSetting, tuner } from './support.ts';
+
+const strace = await straceProgram();
 
 describe.each(backends)('waiting over %s', (backend) => {
   const { at, holder } = lockSetting(backend);
@@ -79,7 +85,7 @@ describe.each(backends)('waiting over %s', (backend) => {
 });
 
 describe('waiting', () => {
-  const { at, holder } = lockSetting('kernel');
+  const { at, dir, holder } = lockSetting('kernel');
   const someoneIsNext = (path: string) =>
     readFileSync('/proc/locks', 'utf8').includes(`:${statSync(path).ino} 1152921504606846976 `);
 
@@ -118,5 +124,22 @@ describe('waiting', () => {
     await first.release();
     await (await second).release();
     await stopped.kill('SIGKILL');
+  });
+
+  test.skipIf(!strace)('is respected by one that does not wait: it takes nothing only to give it back', async () => {
+    const first = await SourceLock.acquire(tuner, at());
+    await first.release();
+    // One that waits and is stopped.
+    const descriptor = openSync(first.path, 'r+');
+    addon.tryLock(descriptor, 2 ** 60, 1);
+    const watched = { directory: dir(), fixture: 'lock-tenure', traced: '?fcntl,%file', env: {} };
+    const request = { source: tuner, options: at(), elsewhere: join(dir(), 'elsewhere') };
+    const { calls } = await watchCalls(strace as DebianProgram, { ...watched, request });
+    closeSync(descriptor);
+    const lines = calls.map(({ line }) => line);
+    const [begin, held] = ['begin', 'held'].map((mark) => lines.findIndex((line) => line.includes(`/mark-${mark}`)));
+    const locks = lines.slice(begin, held).filter((line) => line.includes('OFD_SETLK'));
+    expect(locks.filter((line) => line.includes('l_start=0,'))).toEqual([expect.stringContaining('F_WRLCK')]);
+    expect(locks.length).toBeGreaterThan(10);
   });
 });

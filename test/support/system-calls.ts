@@ -27,6 +27,8 @@ export interface SystemCall {
   readonly nth: number;
   /** Name and first argument without what differs from run to run: to tell one call from another. */
   readonly what: string;
+  /** As strace shows it. */
+  readonly line: string;
 }
 
 /** A fixture that says its pid and waits for a line before it does what is to be watched. */
@@ -90,6 +92,6 @@ function callsIn(lines: readonly string[], directory: string): SystemCall[] {
     const file = /^\d+<(.*)>$/.exec(argument)?.[1] ?? argument;
     // Pipes and the like are the event loop's, which may use them at any time.
     if (/^\w+:/.test(file)) return [];
-    return [{ name, nth, what: `${name}(${file.replace(directory, '').replace(/\d+/g, '#')})` }];
+    return [{ name, nth, what: `${name}(${file.replace(directory, '').replace(/\d+/g, '#')})`, line }];
   });
 }
