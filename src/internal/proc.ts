@@ -16,6 +16,7 @@ interface ProcessStat extends ProcessIdentity {
   readonly state: string;
   readonly parent: number;
   readonly processGroup: number;
+  readonly threads: number;
 }
 
 /** The fields of `/proc/<pid>/stat` that matter here; the command's name may hold any character, so read from its end. */
@@ -24,21 +25,37 @@ export function processStat(pid: number): ProcessStat | undefined {
   if (stat === undefined) return undefined;
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state = '?', parent, processGroup] = fields;
-  return { pid, state, parent: Number(parent), processGroup: Number(processGroup), startTicks: Number(fields[19]) };
+  return {
+    pid,
+    state,
+    parent: Number(parent),
+    processGroup: Number(processGroup),
+    startTicks: Number(fields[19]),
+    threads: Number(fields[17]),
+  };
 }
 
-/** Whether this very process runs; a zombie does not. `startTicks` 0 stands for unknown. */
+/**
+ * Whether this very process runs; a zombie does not, unless a thread of it still ends (on a hung disk): what it has open
+ * stays so for as long. `startTicks` 0 stands for unknown.
+ */
 export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
   const stat = processStat(pid);
   // There is no `/proc`, or it hides the processes of other users (`hidepid`); what is merely hidden is not dead.
   if (!stat) return canSignal(pid);
-  if (stat.state === 'Z' || stat.state === 'X') return false;
+  if (stat.state === 'X' || (stat.state === 'Z' && stat.threads <= 1)) return false;
   return startTicks === 0 || stat.startTicks === startTicks;
 }
 
 /** The identity of a running process; start time 0 where it can't be read. */
 export function identityOf(pid: number): ProcessIdentity {
   return { pid, startTicks: processStat(pid)?.startTicks ?? 0 };
+}
+
+/** Whether a process that is seen here knows itself by this identity, in its own pid namespace. */
+export function knowsItselfAs(pid: number, { pid: own, startTicks }: ProcessIdentity): boolean {
+  const pids = /^NSpid:\s*(.+)$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1]?.split(/\s+/);
+  return Number(pids?.at(-1)) === own && identityOf(pid).startTicks % 2 ** 31 === startTicks % 2 ** 31;
 }
 
 let ownIdentity: ProcessIdentity | undefined;

@@ -1,13 +1,22 @@
-import { closeSync, constants, openSync, readdirSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, constants, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { LockHolder } from '../errors.ts';
 import * as proc from '../internal/proc.ts';
 import { redactCredentials } from '../internal/redact.ts';
 import { wallClock } from '../internal/time.ts';
 import type { InspectContext, LockPlace } from './backend.ts';
 import { directoryError } from './directory-error.ts';
+import {
+  hidesDescriptors,
+  inodeOf,
+  isLockingForAnother,
+  type Keeper,
+  type LockedFile,
+  others,
+  withLock,
+} from './keepers.ts';
 import type { LockKind } from './kernel-lock.ts';
-import { type DescriptorLock, kernelDevice, type LockTable, lockOf, lockTable } from './lock-table.ts';
+import { kernelDevice, type LockTable, lockOf, lockTable } from './lock-table.ts';
 import { isTaker } from './open-file-lock.ts';
 import { readSidecar, type Sidecar } from './sidecar.ts';
 
@@ -22,11 +31,15 @@ export function holdersOf(
     snapshot ??= { table: lockTable() };
     return snapshot.table;
   };
-  const holders = places.map((place) => holderOf(place, kind, table) ?? (isRefused ? claimedHolder(place) : undefined));
+  const claimed = (place: LockPlace) => {
+    const isContradicted = kind === 'kernel' && table() !== undefined; // the range has another taker
+    return isRefused && !isContradicted ? claimedHolder(place) : undefined;
+  };
+  const holders = places.map((place) => holderOf(place, kind, table) ?? claimed(place));
   return holders.filter((holder) => holder !== undefined);
 }
 
-/** Of a lock that somebody has for sure, and of whom nothing can be seen from this pid namespace. */
+/** Of a lock that somebody has, and of whom nothing can be seen from this pid namespace. */
 function claimedHolder(place: LockPlace): LockHolder | undefined {
   const meta = readSidecar(place.path);
   return meta && isForeign(meta) && !meta.released ? toHolder(place, meta, 'meta') : undefined;
@@ -48,18 +61,7 @@ function holderOf(place: LockPlace, kind: LockKind, table: () => LockTable): Loc
   return isFree ? undefined : holderUnseen(file, shown, meta);
 }
 
-/** A lock file that is there. */
-interface LockedFile extends LockPlace {
-  readonly inode: string;
-}
-
-function inodeOf(path: string): string | undefined {
-  try {
-    return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino.toString();
-  } catch (error) {
-    throw directoryError(dirname(path), error);
-  }
-}
+type LockedPlace = LockedFile & LockPlace;
 
 function deviceOf(path: string): string {
   let descriptor: number;
@@ -77,8 +79,23 @@ function deviceOf(path: string): string {
 
 /** The descriptor that the sidecar tells of is locked. Most of the time this can be seen, and it is all it takes. */
 function isProvenHolder(meta: Sidecar, inode: string): boolean {
-  if (meta.descriptor === undefined || isForeign(meta) || !isLiving(meta)) return false;
-  return lockOf(meta.pid, meta.descriptor, inode) !== undefined;
+  const pid = isForeign(meta) ? rememberedPid(meta) : isLiving(meta) ? meta.pid : undefined;
+  if (pid === undefined || meta.descriptor === undefined) return false;
+  return lockOf(pid, meta.descriptor, inode) !== undefined;
+}
+
+/** The pids here of holders in other pid namespaces, by the tokens of their tenures: to find one takes all of `/proc`. */
+const remembered = new Map<string, number>();
+const MOST_REMEMBERED = 1_000;
+
+function rememberAs(pid: number, { token }: Sidecar): void {
+  if (remembered.size >= MOST_REMEMBERED) remembered.clear();
+  remembered.set(token, pid);
+}
+
+function rememberedPid(meta: Sidecar): number | undefined {
+  const pid = meta.released ? undefined : remembered.get(meta.token);
+  return pid !== undefined && proc.knowsItselfAs(pid, meta) ? pid : undefined;
 }
 
 /** Another pid namespace's pids mean nothing here. */
@@ -111,18 +128,19 @@ export function displacedHolder(place: LockPlace, inode: string, meta: Sidecar |
 
 /** The range names its taker. From another pid namespace it agrees with the sidecar or not, which is enough. */
 function holderOfRange(
-  file: LockedFile,
+  file: LockedPlace,
   taker: proc.ProcessIdentity,
   meta: Sidecar | undefined,
 ): LockHolder | undefined {
   if (meta && isTaker(taker, meta)) {
-    if (isForeign(meta) || isLiving(meta)) return toHolder(file, meta, 'kernel+meta');
-    return orphanOf(file, taker, meta, 'kernel+meta');
+    if (!isForeign(meta) && isLiving(meta)) return toHolder(file, meta, 'kernel+meta');
+    const seen = holderByDescriptor(file, taker, meta, 'kernel+meta');
+    return seen || !isForeign(meta) ? seen : toHolder(file, meta, 'kernel+meta');
   }
   const present = proc.processStat(taker.pid);
   // The lock is taken, the sidecar not written yet.
   if (present && isTaker(taker, present)) return describe(file, taker.pid, 'kernel', wallClock());
-  return orphanOf(file, taker, undefined, 'kernel');
+  return holderByDescriptor(file, taker, undefined, 'kernel');
 }
 
 /**
@@ -130,46 +148,65 @@ function holderOfRange(
  * the lock to. So it is the sidecar's word if its holder lives, else who can be seen to have the lock.
  */
 function holderUnseen(
-  file: LockedFile,
+  file: LockedPlace,
   shown: proc.ProcessIdentity | undefined,
   meta: Sidecar | undefined,
 ): LockHolder | undefined {
-  if (meta && (isForeign(meta) ? shown : isLiving(meta))) return toHolder(file, meta, 'meta');
-  const orphan = orphanOf(file, meta, meta, 'meta');
-  if (orphan || !shown) return orphan;
+  if (meta && !isForeign(meta) && isLiving(meta)) return toHolder(file, meta, 'meta');
+  const seen = holderByDescriptor(file, meta, meta, 'meta');
+  if (seen || !shown) return seen;
   const isNamed = proc.isAlive({ pid: shown.pid, startTicks: 0 }) && !isLockingForAnother(shown.pid);
-  return isNamed ? describe(file, shown.pid, 'kernel') : undefined;
+  return isNamed ? describe(file, shown.pid, 'kernel') : claimedHolder(file);
 }
 
 /**
- * The taker is gone or has let go, so a process that inherited the descriptor holds the lock, or another program; nobody,
- * if the taker is just about to.
+ * Who can be seen to have the lock by a descriptor: the taker under another pid, as of another pid namespace, a process that
+ * inherited it when the taker is gone or has let go, or another program; nobody, if the taker is just about to let go.
  */
-function orphanOf(
-  file: LockedFile,
+function holderByDescriptor(
+  file: LockedPlace,
   taker: proc.ProcessIdentity | undefined,
   meta: Sidecar | undefined,
   verified: LockHolder['verified'],
 ): LockHolder | undefined {
-  const recorded = meta?.children.filter(proc.isAlive).map(({ pid }) => pid) ?? [];
-  // While it was looked for the next may have taken the lock: that is another range.
-  const isOfTaker = ({ lock }: Keeper) => verified === 'meta' || (lock.taker && taker && isTaker(lock.taker, taker));
-  let found = withLock(file, recorded).filter(isOfTaker);
-  if (found.length === 0) found = withLock(file, others(taker?.pid)).filter(isOfTaker);
-  // Of another user's processes nothing can be seen; the lock is shown and they are known to have got it.
-  if (found.length === 0 && verified !== 'meta')
-    found = recorded.map((pid) => ({ pid, lock: { hasInherited: true, taker } }));
+  const found = keepersOf(file, taker, meta, verified);
   // Looking took its time: if the sidecar is another's by now, so may be the lock.
   if (readSidecar(file.path)?.token !== meta?.token) return undefined;
-  const [eldest] = found;
+  const owner = taker && found.find(({ pid }) => proc.knowsItselfAs(pid, taker));
+  const rest = found.filter((keeper) => keeper !== owner);
+  const [eldest] = rest;
   // One that has said that it lets go may be stopped before it does.
-  if (!eldest) return meta && withLock(file, [meta.pid]).length > 0 ? toHolder(file, meta, verified) : undefined;
+  if (owner && (!eldest || !meta?.released)) {
+    if (!meta) return describe(file, owner.pid, 'kernel', wallClock());
+    if (isForeign(meta)) rememberAs(owner.pid, meta);
+    return toHolder(file, meta, verified);
+  }
+  if (!eldest) return undefined;
   // Who opened the file itself is the next holder; what the sidecar tells is of the one before.
   const isNext = verified === 'meta' && !eldest.lock.hasInherited;
   const since = meta && !isNext ? new Date(meta.started) : undefined;
   const holder = describe(file, eldest.pid, since ? verified : 'kernel', since);
   if (taker === undefined || isNext) return holder;
-  return { ...holder, orphanOf: taker.pid, children: found.map(({ pid }) => pid) };
+  return { ...holder, orphanOf: taker.pid, children: rest.map(({ pid }) => pid) };
+}
+
+function keepersOf(
+  file: LockedFile,
+  taker: proc.ProcessIdentity | undefined,
+  meta: Sidecar | undefined,
+  verified: LockHolder['verified'],
+): readonly Keeper[] {
+  const children = meta && !isForeign(meta) ? meta.children : [];
+  const recorded = children.filter(proc.isAlive).map(({ pid }) => pid);
+  // While it was looked for the next may have taken the lock: that is another range.
+  const isOfTaker = ({ lock }: Keeper) => verified === 'meta' || (lock.taker && taker && isTaker(lock.taker, taker));
+  for (const pids of [recorded, proc.allPids()]) {
+    const found = withLock(file, pids).filter(isOfTaker);
+    if (found.length > 0) return found;
+  }
+  // Of another user's processes nothing can be seen; the lock is shown and they are known to have got it.
+  const hidden = verified === 'meta' ? [] : recorded.filter(hidesDescriptors);
+  return hidden.map((pid) => ({ pid, lock: { hasInherited: true, taker } }));
 }
 
 /** A holder that wrote no sidecar, or of whose owner only that is left. */
@@ -178,56 +215,6 @@ function describe({ key, path }: LockPlace, pid: number, verified: LockHolder['v
   const startedAt = (since ?? proc.startedAt(proc.identityOf(pid)) ?? wallClock()).toISOString();
   const command = redactCredentials(proc.commandLine(pid) || '(unknown)');
   return { key, path, pid, host, startedAt, command, verified };
-}
-
-/** The processes that have the lock of this file by a descriptor, but for `taker`; the eldest first. */
-export function inheritorsOf(path: string, taker: number): number[] {
-  const inode = inodeOf(path);
-  return inode === undefined ? [] : withLock({ path, inode }, others(taker)).map(({ pid }) => pid);
-}
-
-function others(taker: number | undefined): number[] {
-  return proc.allPids().filter((pid) => pid !== taker);
-}
-
-/** A process that has a lock, by a descriptor that it opened or one that it was given. */
-interface Keeper {
-  readonly pid: number;
-  readonly lock: DescriptorLock;
-}
-
-/** The program flock that the backend of that name runs, or what is about to become it. */
-function isLockingForAnother(pid: number): boolean {
-  const command = proc.commandLine(pid);
-  return !command || /(^|\/)flock -(x -n|x -w [\d.]+|u) 3$/.test(command);
-}
-
-/** Those of the processes that have the lock; who merely has the file open does not hold it. */
-function withLock({ path, inode }: Pick<LockedFile, 'path' | 'inode'>, pids: readonly number[]): Keeper[] {
-  const real = realPath(path);
-  const keepers = pids.flatMap((pid) => {
-    const locks = descriptorsOf(pid, real).map((descriptor) => lockOf(pid, descriptor, inode));
-    const lock = locks.find((each) => each !== undefined);
-    return lock && !isLockingForAnother(pid) ? [{ ...proc.identityOf(pid), lock }] : [];
-  });
-  return keepers.sort((a, b) => a.startTicks - b.startTicks);
-}
-
-function realPath(path: string): string {
-  try {
-    return join(realpathSync(dirname(path)), basename(path));
-  } catch {
-    return path;
-  }
-}
-
-function descriptorsOf(pid: number, path: string): string[] {
-  const folder = `/proc/${pid}/fd`;
-  try {
-    return readdirSync(folder).filter((descriptor) => proc.readLink(`${folder}/${descriptor}`) === path);
-  } catch {
-    return []; // another user's, or gone
-  }
 }
 
 /** A sidecar in the words of the public interface. */

@@ -14,22 +14,36 @@ interface KernelPlace {
 }
 
 /**
- * A snapshot of the locks there are; undefined where the system does not show them. It answers who took a lock: the start
+ * The locks there are; undefined where the system does not show them. It answers who took a lock: the start
  * time of one that took a flock(2) is not known, nor its pid (0) if it has ended.
  */
 export type LockTable = ((place: KernelPlace) => ProcessIdentity | undefined) | undefined;
 
 export function lockTable(): LockTable {
-  const table = read('/proc/locks');
+  const first = read('/proc/locks');
   // Where a sandbox hides the file it may be there and empty.
-  if (!table) return undefined;
-  return ({ kind, device = '[0-9a-f]+:[0-9a-f]+', inode }) => {
-    // Those that wait for a lock are shown too, behind an arrow.
-    const type = kind === 'kernel' ? 'OFDLCK' : 'FLOCK';
-    const line = new RegExp(`^\\d+: ${type} .* (-?\\d+) ${device}:${inode} 0 (\\d+|EOF)$`, 'm').exec(table);
-    if (!line) return undefined;
-    return kind === 'kernel' ? takerOf(Number(line[2])) : { pid: Number(line[1]), startTicks: 0 };
+  if (!first) return undefined;
+  return (place) => {
+    let table: string | undefined = first;
+    for (let looks = 1; ; looks++) {
+      const taker = takerIn(table ?? '', place);
+      if (taker || looks === LOOKS || (table && table.length < PAGE)) return taker;
+      table = read('/proc/locks');
+    }
   };
+}
+
+/** The kernel hands the table out a page at a time, and skips a line if one before it goes meanwhile. */
+const PAGE = 4_000;
+const LOOKS = 3;
+
+function takerIn(table: string, place: KernelPlace): ProcessIdentity | undefined {
+  const { kind, device = '[0-9a-f]+:[0-9a-f]+', inode } = place;
+  // Those that wait for a lock are shown too, behind an arrow.
+  const type = kind === 'kernel' ? 'OFDLCK' : 'FLOCK';
+  const line = new RegExp(`^\\d+: ${type} .* (-?\\d+) ${device}:${inode} 0 (\\d+|EOF)$`, 'm').exec(table);
+  if (!line) return undefined;
+  return kind === 'kernel' ? takerOf(Number(line[2])) : { pid: Number(line[1]), startTicks: 0 };
 }
 
 /** The lock that a descriptor has. */

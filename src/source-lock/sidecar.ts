@@ -10,9 +10,11 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { type ProcessIdentity, type Surroundings, self, surroundings } from '../internal/proc.ts';
 import { wallClock } from '../internal/time.ts';
 import { shareWithGroup } from './directory.ts';
+import { directoryError } from './directory-error.ts';
 
 /**
  * The sidecar `<lock>.meta` explains a lock to people and to those who are refused. It decides nothing: the kernel does.
@@ -58,7 +60,13 @@ function sidecarPath(lockPath: string): string {
 /** What is no file must not hold up who reads it. */
 const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 
-/** What the sidecar says; undefined if there is none or it is not ours to read or not whole. */
+const OF_THE_MOMENT: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
+
+/**
+ * What the sidecar says; undefined if there is none or it is not ours to read or not whole.
+ *
+ * @throws LockDirectoryError if this process can open no file now.
+ */
 export function readSidecar(lockPath: string): Sidecar | undefined {
   const path = sidecarPath(lockPath);
   try {
@@ -67,7 +75,9 @@ export function readSidecar(lockPath: string): Sidecar | undefined {
       ? JSON.parse(readFileSync(path, { encoding: 'utf8', flag: READ as unknown as string }))
       : undefined;
     return isSidecar(meta) ? meta : undefined;
-  } catch {
+  } catch (error) {
+    // Of the moment, of this process: that says nothing of the sidecar.
+    if (OF_THE_MOMENT.has((error as NodeJS.ErrnoException).code)) throw directoryError(dirname(path), error);
     return undefined;
   }
 }

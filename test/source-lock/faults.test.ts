@@ -1,12 +1,15 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { HoldfastError, SourceLock } from 'holdfast';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { identityOf } from '../../src/internal/proc.ts';
 import { heldFor } from '../stress/live-holder.ts';
 import { debianProgram } from '../support/debian.ts';
+import { exitCall, hasPerlThreads } from '../support/ending-thread.ts';
 import { eventually } from '../support/eventually.ts';
-import { childrenOf, fixtureArguments, isRunning, openDescriptors } from '../support/processes.ts';
+import { childrenOf, endProcess, fixtureArguments, isRunning, openDescriptors } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { RemoteLock } from '../support/remote-lock.ts';
 import { settableClock } from '../support/settable-clock.ts';
@@ -63,6 +66,41 @@ describe.each(backends)('over %s:', (backend) => {
     expect(await SourceLock.inspect(tuner, at())).toBeUndefined();
     await using lock = await SourceLock.acquire(tuner, quiet());
     expect(lock.reclaimedFrom?.pid).toBe(pid);
+  });
+
+  test('a process without a descriptor left does not take its lock for free while what it started has it', async () => {
+    const limited = ['sh', '-c', 'ulimit -n 200; exec "$0" "$@"'];
+    await using other = await RemoteLock.start({ source: tuner, options: at() }, { wrapper: limited });
+    await other.acquire();
+    const pid = Number(await other.tell('leak'));
+    onTestFinished(() => endProcess(pid));
+    expect(await other.tell('releaseExhausted')).toMatchObject({ name: 'LockInUseError' });
+    expect(await SourceLock.tryAcquire(tuner, at())).toMatchObject({ acquired: false });
+    await endProcess(pid);
+  });
+
+  // A thread that outlives the main one needs a program in which that can end alone; by `exit`, as the kernel counts.
+  test.runIf(exitCall && hasPerlThreads)('a holder of which a thread can not end holds on, and is named', async () => {
+    const lock = await SourceLock.acquire(tuner, at());
+    const meta = JSON.parse(readFileSync(`${lock.path}.meta`, 'utf8'));
+    await lock.release();
+    const taking = backend === 'flock' ? 'flock($file, 2)' : "fcntl($file, 37, pack('ssx4qqix4', 1, 0, 0, <STDIN>, 0))";
+    const program = `
+      open(my $file, '+<', $ARGV[0]); print fileno($file); STDOUT->flush;
+      ${taking} or die; threads->create(sub { sleep 1000 }); print 'locked'; STDOUT->flush; syscall(${exitCall}, 0)`;
+    const ending = spawn('perl', ['-Mthreads', '-MIO::Handle', '-e', program, lock.path]);
+    const pid = ending.pid as number;
+    onTestFinished(() => void ending.kill('SIGKILL'));
+    const descriptor = Number((await once(ending.stdout, 'data'))[0]);
+    const { startTicks } = identityOf(pid);
+    writeFileSync(`${lock.path}.meta`, JSON.stringify({ ...meta, pid, startTicks, descriptor, cmd: 'ending' }));
+    ending.stdin.end(`${(startTicks % 2 ** 31) * 2 ** 22 + pid + 1}\n`);
+    await eventually(() => expect(isRunning(pid), 'as far as its main thread tells').toBe(false));
+    expect((await busy()).holder).toMatchObject({ pid, command: 'ending' });
+    expect(await SourceLock.inspect(tuner, at())).toMatchObject({ pid });
+    ending.kill('SIGKILL');
+    await using next = await SourceLock.acquire(tuner, { ...quiet(), timeoutMs: 5_000 });
+    expect(next.reclaimedFrom?.pid).toBe(pid);
   });
 
   describe('the pid of a dead holder that a stranger has got', () => {

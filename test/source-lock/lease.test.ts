@@ -25,8 +25,9 @@ import { Heartbeat } from '../../src/source-lock/lease/heartbeat.ts';
 import { leaseBackend } from '../../src/source-lock/lease/lease-backend.ts';
 import { LeaseDirectory } from '../../src/source-lock/lease/lease-directory.ts';
 import { LeaseTerm } from '../../src/source-lock/lease/lease-term.ts';
+import { exitCall, hasPerlThreads } from '../support/ending-thread.ts';
 import { eventually } from '../support/eventually.ts';
-import { fixtureArguments, isRunning, startFixture } from '../support/processes.ts';
+import { endProcess, fixtureArguments, isRunning, startFixture } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -73,9 +74,6 @@ const entriesOf = ({ path }: LockPlace) => readdirSync(`${path}.lease`);
 const canMount =
   process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'mount', '-t', 'proc', 'proc', '/proc']).status === 0;
 
-const exitCall = { x64: 60, arm64: 93 }[process.arch as string];
-const hasPerl = spawnSync('perl', ['-Mthreads', '-e', '']).status === 0;
-
 const TOKEN = '11111111-2222-4333-8444-555555555555';
 const DEAD_PID = 4_194_304; // above the greatest there is
 const elsewhere = { host: 'elsewhere', bootId: 'another boot' };
@@ -86,11 +84,6 @@ function leaveBehind({ path, key }: LockPlace, meta: object = {}, fence = 7n): v
   const started = new Date(0).toISOString();
   const dead = { pid: DEAD_PID, startTicks: 1, ...surroundings(), started, cmd: 'the dead', children: [] };
   writeFileSync(`${path}.meta`, JSON.stringify({ token: TOKEN, key, fence: String(fence), ...dead, ...meta }));
-}
-
-async function endProcess(pid: number): Promise<void> {
-  if (isRunning(pid)) process.kill(pid, 'SIGKILL');
-  await eventually(() => expect(isRunning(pid)).toBe(false));
 }
 
 describe('a lease that is held', () => {
@@ -232,7 +225,7 @@ describe('the holder', () => {
   });
 
   // A thread that outlives the main one needs a program in which that can end alone; by `exit`, as the kernel counts.
-  test.runIf(exitCall && hasPerl)('is not dead while one of its threads still ends', async () => {
+  test.runIf(exitCall && hasPerlThreads)('is not dead while one of its threads still ends', async () => {
     const program = `threads->create(sub { sleep 1000 }); print $$; STDOUT->flush; syscall(${exitCall}, 0)`;
     const ending = spawn('perl', ['-Mthreads', '-MIO::Handle', '-e', program]);
     const pid = ending.pid as number;

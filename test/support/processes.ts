@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { eventually } from './eventually.ts';
 
 const repository = new URL('../../', import.meta.url);
 
@@ -142,4 +143,11 @@ export function startFixture(name: string, args: readonly unknown[] = [], env: N
       return JSON.parse(value);
     },
   };
+}
+
+export async function endProcess(pid: number): Promise<void> {
+  if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+  await eventually(() => {
+    if (isRunning(pid)) throw new Error(`${pid} was killed and still runs`);
+  });
 }

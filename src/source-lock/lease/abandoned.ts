@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import type { LockHolder } from '../../errors.ts';
 import * as proc from '../../internal/proc.ts';
 import { redactCredentials } from '../../internal/redact.ts';
@@ -62,27 +61,10 @@ function sidecarOf(path: string, entry: HeldEntry): Sidecar | undefined {
 function isDead(meta: Sidecar): boolean {
   const { host, bootId, pidNamespace } = proc.surroundings();
   const isOfHere = meta.host === host && meta.bootId === bootId && meta.pidNamespace === pidNamespace;
-  return isOfHere && bootId !== '' && isGone(meta);
+  return isOfHere && bootId !== '' && !proc.isAlive(meta);
 }
 
 /** Children that have the lock too, and what their process groups have left: an owner's death ends them, but not at once. */
 function survivorsOf({ children }: Sidecar): number[] {
-  return children.flatMap((child) => (isGone(child) ? proc.membersOfGroup(child.pid) : [child.pid]));
-}
-
-/**
- * Nothing of the process is left. One that is merely hidden (`hidepid` hides those of other users) is not gone; nor is a
- * zombie whose threads are still ending, for so long its files are open.
- */
-function isGone(identity: proc.ProcessIdentity): boolean {
-  if (proc.isAlive(identity)) return false;
-  return proc.processStat(identity.pid)?.startTicks !== identity.startTicks || threadsOf(identity.pid) <= 1;
-}
-
-function threadsOf(pid: number): number {
-  try {
-    return readdirSync(`/proc/${pid}/task`).length;
-  } catch {
-    return 0;
-  }
+  return children.flatMap((child) => (proc.isAlive(child) ? [child.pid] : proc.membersOfGroup(child.pid)));
 }
