@@ -47,40 +47,6 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/**
- * Calls `look` at once, and again after each pause that it answers with, in ms; resolves when it answers `done`. Rejects
- * with what it throws, or with `signal.reason`. Cheaper than a `sleep` for each pause: the process may wake for years.
- */
-export function poll<T>(look: () => number | { readonly done: T }, signal?: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
-    let timer: NodeJS.Timeout | undefined;
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-    };
-    const abort = () => {
-      end();
-      reject(signal?.reason);
-    };
-    const next = () => {
-      try {
-        const answer = look();
-        if (typeof answer === 'number') timer = setTimeout(next, answer);
-        else {
-          end();
-          resolve(answer.done);
-        }
-      } catch (error) {
-        end();
-        reject(error);
-      }
-    };
-    signal?.addEventListener('abort', abort, { once: true });
-    next();
-  });
-}
-
 /** Resolves after `ms` without keeping the process alive. */
 export function idle(ms: number): Promise<void> {
   return new Promise((resolve) => {

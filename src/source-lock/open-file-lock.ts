@@ -1,6 +1,6 @@
 import { LockUnsupportedError } from '../errors.ts';
 import { type ProcessIdentity, self } from '../internal/proc.ts';
-import { now, poll } from '../internal/time.ts';
+import { now, sleep } from '../internal/time.ts';
 import type { Patience } from './backend.ts';
 import type { KernelLock } from './kernel-lock.ts';
 
@@ -65,25 +65,21 @@ class OpenFileLock implements KernelLock {
   }
 
   /** A holder that lets go and comes back at once would always be faster than who looks every 10 ms, but for the turnstile. */
-  #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
+  async #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
     let isNext = false;
-    const leaveTurnstile = () => {
+    try {
+      for (let tries = 1; ; tries++) {
+        isNext ||= this.#addon.tryLock(descriptor, TURNSTILE, 1);
+        const leftMs = deadline - now();
+        const mayTry = isNext || leftMs <= 0 || tries % TRIES_PER_OVERTAKING === 0;
+        if (mayTry && this.#tryLock(descriptor)) return true;
+        if (leftMs <= 0) return false;
+        const pauseMs = tries < FIRST_TRIES ? RETRY_MS : PATIENT_RETRY_MS;
+        await sleep(Math.min(pauseMs, Math.max(leftMs, 1)), signal);
+      }
+    } finally {
       if (isNext) this.#addon.unlock(descriptor, TURNSTILE, 1);
-      isNext = false;
-    };
-    let tries = 0;
-    const look = () => {
-      tries += 1;
-      isNext ||= this.#addon.tryLock(descriptor, TURNSTILE, 1);
-      const leftMs = deadline - now();
-      const mayTry = isNext || leftMs <= 0 || tries % TRIES_PER_OVERTAKING === 0;
-      const isLocked = mayTry && this.#tryLock(descriptor);
-      if (!isLocked && leftMs > 0) return Math.min(tries < FIRST_TRIES ? RETRY_MS : PATIENT_RETRY_MS, leftMs);
-      // At once, for another wait of this process that begins in the same turn of the event loop.
-      leaveTurnstile();
-      return { done: isLocked };
-    };
-    return poll(look, signal).finally(leaveTurnstile);
+    }
   }
 
   /** Shared, so that those who only ask do not take each other for the next. */
