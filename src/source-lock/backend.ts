@@ -73,4 +73,6 @@ export interface Tenure {
   readonly fence: bigint;
   /** The holder that died with the lock. */
   readonly reclaimedFrom?: LockHolder | undefined;
+  /** Tells that process from all others, where its pid alone does not: it is one death, however many locks it had. */
+  readonly deadProcess?: string | undefined;
 }

@@ -4,7 +4,7 @@ import type { LockHolder } from '../errors.ts';
 import * as proc from '../internal/proc.ts';
 import { redactCredentials } from '../internal/redact.ts';
 import { wallClock } from '../internal/time.ts';
-import type { InspectContext, LockPlace } from './backend.ts';
+import type { InspectContext, LockPlace, Tenure } from './backend.ts';
 import { directoryError } from './directory-error.ts';
 import {
   hidesDescriptors,
@@ -215,6 +215,14 @@ function describe({ key, path }: LockPlace, pid: number, verified: LockHolder['v
   const startedAt = (since ?? proc.startedAt(proc.identityOf(pid)) ?? wallClock()).toISOString();
   const command = redactCredentials(proc.commandLine(pid) || '(unknown)');
   return { key, path, pid, host, startedAt, command, verified };
+}
+
+/** Of the tenure before, if its sidecar tells that it did not end by a release. */
+export function deathOf(place: LockPlace, left: Sidecar | undefined): Pick<Tenure, 'reclaimedFrom' | 'deadProcess'> {
+  if (!left || left.released) return {};
+  const { bootId, pidNamespace, pid, startTicks } = left;
+  const deadProcess = [bootId, pidNamespace, pid, startTicks].join(':');
+  return { reclaimedFrom: toHolder(place, left, 'meta'), deadProcess };
 }
 
 /** A sidecar in the words of the public interface. */

@@ -6,7 +6,7 @@ import { idle, now, sleep, wallClock } from '../internal/time.ts';
 import { AT_ONCE, type LockPlace, type Patience, type TakenLock, type Tenure } from './backend.ts';
 import { shareWithGroup } from './directory.ts';
 import { directoryError } from './directory-error.ts';
-import { displacedHolder, toHolder } from './holder.ts';
+import { deathOf, displacedHolder } from './holder.ts';
 import { inheritorsOf } from './keepers.ts';
 import type { KernelLock } from './kernel-lock.ts';
 import { watchPlace } from './place-watch.ts';
@@ -76,8 +76,7 @@ export class LockFile implements TakenLock {
   /** @param outer the lock that this one is within, if it is: it keeps the fence and has to stay in place as well */
   async begin(command: string, outer?: OpenLock): Promise<Tenure> {
     shareWithGroup(this.descriptor, this.path, this.#place);
-    const left = this.#left;
-    const reclaimedFrom = left && !left.released ? toHolder(this, left, 'meta') : undefined;
+    const death = deathOf(this, this.#left);
     const fence = nextFence(outer ?? this);
     const { key, descriptor } = this;
     const lockInode = String(this.#place.ino);
@@ -85,7 +84,7 @@ export class LockFile implements TakenLock {
     writeSidecar(this.path, meta);
     this.#meta = meta;
     this.#watch = watchPlace(() => this.#checkPlace(outer));
-    return { fence, reclaimedFrom };
+    return { fence, ...death };
   }
 
   share(): readonly number[] {

@@ -272,11 +272,11 @@ interface Death {
 
 /** Each death once, though the dead may have held the source by several identities. */
 function deathsIn(held: readonly HeldLock[], { first, keys }: Wanted): Death[] {
-  const byPid = new Map<number, Death>();
-  for (const { lock, reclaimedFrom: holder } of held) {
-    if (!holder) continue;
-    if (keys.includes(lock.key)) byPid.set(holder.pid, { key: lock.key, holder });
-    else if (!byPid.has(holder.pid)) byPid.set(holder.pid, { key: first, holder });
+  const deaths = new Map<string | number, Death>();
+  for (const { lock, reclaimedFrom: holder, deadProcess = holder?.pid } of held) {
+    if (!holder || deadProcess === undefined) continue;
+    if (keys.includes(lock.key)) deaths.set(deadProcess, { key: lock.key, holder });
+    else if (!deaths.has(deadProcess)) deaths.set(deadProcess, { key: first, holder });
   }
-  return [...byPid.values()];
+  return [...deaths.values()];
 }

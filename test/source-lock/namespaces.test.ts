@@ -1,12 +1,12 @@
 import { chmodSync, chownSync, rmSync, statSync } from 'node:fs';
-import { SourceLock } from 'holdfast';
+import { type LockWarning, SourceLock } from 'holdfast';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { hasNamespaces, ownPids, pidNamespace, withMounts } from '../support/namespace.ts';
 import { isRunning } from '../support/processes.ts';
 import { RemoteLock } from '../support/remote-lock.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
-import { backends, lockSetting, tuner } from './support.ts';
+import { backends, device, lockSetting, tuner } from './support.ts';
 
 // Many processes are started, all of the same program.
 process.env.NODE_COMPILE_CACHE = temporaryDirectory(afterAll);
@@ -52,6 +52,19 @@ describe.skipIf(!hasNamespaces()).each(backends)('over %s:', (backend) => {
       await inside.kill();
       await using lock = await SourceLock.acquire(tuner, quiet());
       expect(lock.reclaimedFrom?.pid).toBe(inside.pid);
+    });
+
+    test('each around a holder of the same pid: two deaths are two, each told once', async () => {
+      const [one, other] = [await remote(ownPids), await remote(ownPids)];
+      expect(one.pid).toBe(other.pid);
+      await one.acquire();
+      await other.acquire({ of: device });
+      await one.kill();
+      await other.kill();
+      const keys: string[] = [];
+      const onWarning = (warning: LockWarning) => keys.push('key' in warning ? warning.key : warning.code);
+      await using lock = await SourceLock.acquire([tuner, device], { ...at(), onWarning });
+      expect(keys.sort()).toEqual(lock.keys);
     });
 
     test('around another: it is refused while the holder outside lives, and follows it when it is dead', async () => {

@@ -5,7 +5,7 @@ import type { ProcessIdentity } from '../../internal/proc.ts';
 import { now } from '../../internal/time.ts';
 import type { LockPlace, TakenLock, Tenure } from '../backend.ts';
 import { inDirectory } from '../directory-error.ts';
-import { toHolder } from '../holder.ts';
+import { deathOf } from '../holder.ts';
 import { newSidecar, readSidecar, removeSidecar, type Sidecar, writeSidecar } from '../sidecar.ts';
 import { type Entry, type HeldEntry, nextTenure } from './entry.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -52,11 +52,10 @@ export class LeaseLock implements TakenLock {
   async begin(command: string): Promise<Tenure> {
     this.#term.throwIfLost();
     // Who lets go removes its sidecar: whoever wrote the one that is still there did not.
-    const left = readSidecar(this.path);
-    const reclaimedFrom = left && !left.released ? toHolder(this, left, 'meta') : undefined;
+    const death = deathOf(this, readSidecar(this.path));
     const { fence, token } = this.#entry;
     this.#explain({ ...newSidecar({ key: this.key, fence: String(fence), cmd: command }), token });
-    return { fence, reclaimedFrom };
+    return { fence, ...death };
   }
 
   /** No descriptor can carry a lease. */
