@@ -126,11 +126,15 @@ await check(
 );
 
 for (const { backend } of storms) {
-  await check(`who waits for a lock 10 s long over ${backend} takes no more than 1 % of a core`, async () => {
-    const cost = await waitingCost(backend, 10);
-    console.log(`${(cost * 100).toFixed(2)} %`);
-    return cost <= 0.01;
-  });
+  await check(
+    `who waits for a lock 10 s long over ${backend} takes no more than 1 % of a core, median of 3`,
+    async () => {
+      const costs: number[] = [];
+      while (costs.length < 3) costs.push(await waitingCost(backend, 10));
+      console.log(costs.map((cost) => `${(cost * 100).toFixed(2)} %`).join(', '));
+      return (costs.sort((a, b) => a - b)[1] as number) <= 0.01;
+    },
+  );
 }
 
 for (const node of values.nodes.split(',').filter(Boolean)) {
