@@ -10,7 +10,7 @@ import { fixtureArguments, isRunning, locksOf } from '../support/processes.ts';
 import { backends, device, lockSetting, tuner } from './support.ts';
 
 describe.each(backends)('over %s:', (backend) => {
-  const { at, busy, holder, dir } = lockSetting(backend);
+  const { at, busy, holder } = lockSetting(backend);
 
   describe('a child that holds', () => {
     const stubborn = "trap '' TERM; echo; while :; do sleep 0.1; done";
@@ -159,7 +159,7 @@ describe.each(backends)('over %s:', (backend) => {
       const outer = await SourceLock.acquire(tuner, at());
       const nested = await ManagedChild.spawn(
         process.execPath,
-        fixtureArguments('nested', [{ source: device, dir, script: stubborn }]),
+        fixtureArguments('nested', [{ source: device, options: at(), script: stubborn }]),
         {
           holds: outer,
           graceMs: 200,
