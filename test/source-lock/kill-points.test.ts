@@ -21,8 +21,14 @@ const TRACED = {
 };
 /** How many at once, on two cores. */
 const WORKERS = 4;
-/** A signal that comes in between makes the call another. */
-const TRIES = 8;
+/** How often to try to kill it before one call: which of all calls of that name it is may differ from run to run. */
+const TRIES = 20;
+
+/** A system call of the tenure. */
+interface Point extends SystemCall {
+  /** Of those that look the same: which, from 0. */
+  readonly occurrence: number;
+}
 
 /** A process that was killed before it made a system call, and what became of its source. */
 interface Death {
@@ -40,7 +46,7 @@ interface Death {
 
 describe.skipIf(!strace).each(backends)('over %s: a process killed before any system call of a tenure', (backend) => {
   const deaths: Death[] = [];
-  let points: readonly SystemCall[] = [];
+  let points: readonly Point[] = [];
 
   beforeAll(async () => {
     const env = { NODE_COMPILE_CACHE: join(root, 'compiled') };
@@ -54,17 +60,29 @@ describe.skipIf(!strace).each(backends)('over %s: a process killed before any sy
       return { ...(await watchCalls(strace as DebianProgram, watched, before)), options };
     };
 
-    const deathBefore = async (point: SystemCall): Promise<Death> => {
+    const deathBefore = async (point: Point): Promise<Death> => {
+      let nth = point.nth;
       for (let tries = 1; ; tries++) {
-        const { pid, calls, isKilled, options } = await tenure(point);
-        if (isKilled && calls.at(-1)?.what === point.what) return await succession(options, pid, point.what);
+        const { pid, calls, isKilled, options } = await tenure({ ...point, nth });
+        const found = calls.filter(({ what }) => what === point.what)[point.occurrence];
+        if (isKilled && found && found === calls.at(-1)) return await succession(options, pid, point.what);
         if (tries === TRIES) throw new Error(`never died before ${point.what}, at last before ${calls.at(-1)?.what}`);
+        // The event loop makes such calls too, now more of them, now fewer.
+        nth = found?.nth ?? nth + 1;
       }
     };
 
     const { calls } = await tenure();
     const at = (mark: string) => calls.findIndex(({ what }) => what.includes(`/mark-${mark}`));
-    points = calls.slice(at('begin') + 1, at('end') + 1);
+    const isOfTenure = ({ what }: SystemCall) => !what.includes('("/sys/');
+    const pointOf = (call: SystemCall, index: number): Point => {
+      const before = calls.slice(0, index);
+      return { ...call, occurrence: before.filter(({ what }) => what === call.what).length };
+    };
+    points = calls
+      .map(pointOf)
+      .slice(at('begin') + 1, at('end') + 1)
+      .filter(isOfTenure);
     const waiting = [...points];
     const worker = async () => {
       for (let point = waiting.shift(); point; point = waiting.shift()) deaths.push(await deathBefore(point));
