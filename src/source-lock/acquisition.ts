@@ -32,7 +32,8 @@ export function wantedOf(source: Source, backend: LockBackend, settings: Setting
   const directory = lockDirectory(settings.dir, backend.usesDirectory ? 'acquire' : 'look');
   if (backend.usesDirectory) prepareDirectory(directory, backend.name);
   if (backend.name === 'lease') for (const [{ key }] of identities) checkSameEverywhere(key, directory.path);
-  if (directory.perUser && backend.usesDirectory) warn(settings.onWarning, { code: 'PER_USER_DIRECTORY', path: directory.path });
+  if (directory.perUser && backend.usesDirectory)
+    warn(settings.onWarning, { code: 'PER_USER_DIRECTORY', path: directory.path });
   const all = identities.length === 1 ? (identities[0] as readonly Identity[]) : identities.flat();
   const places = new Map(all.map(({ key, file }) => [key, { key, path: join(directory.path, file) }]));
   return {
