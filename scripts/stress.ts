@@ -12,6 +12,7 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { ManagedChild } from 'holdfast';
 import { isClean, type Verdict } from '../test/stress/judge.ts';
+import { heldFor } from '../test/stress/live-holder.ts';
 import { lockStorm } from '../test/stress/lock-storm.ts';
 import { waitingCost } from '../test/stress/waiting-cost.ts';
 
@@ -112,6 +113,17 @@ for (const { backend, seconds } of storms) {
       const verdict = await lockStorm({ processes: 16, seconds, backend, locked: true });
       show(verdict);
       return isClean(verdict) && verdict.acquired > 10 * seconds && verdict.deaths > seconds / 4;
+    },
+  );
+}
+
+for (const { backend } of storms) {
+  await check(
+    `who holds over ${backend} is never followed: stopped, blocked, clocks an hour off, 60 s long`,
+    async () => {
+      const { holders, refused, broken, misnamed } = await heldFor(60, backend);
+      console.log({ holders, refused, broken: broken.length, misnamed: misnamed.slice(0, 5) });
+      return refused > 1_000 && broken.length + misnamed.length === 0;
     },
   );
 }

@@ -95,6 +95,9 @@ export class LockLostError extends HoldfastError {
   }
 }
 
+/** What lacks at the moment, and may be there again the next. */
+const PASSING: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM', 'ENOSPC']);
+
 /** The lock directory or file can't be used; the message says which, why and what to do. */
 export class LockDirectoryError extends HoldfastError {
   readonly code = 'HOLDFAST_LOCK_DIRECTORY';
@@ -104,7 +107,7 @@ export class LockDirectoryError extends HoldfastError {
   constructor(path: string, message: string, cause?: unknown) {
     super(message, { cause });
     const reason = (cause as NodeJS.ErrnoException | undefined)?.code;
-    this.retryable = reason === 'EMFILE' || reason === 'ENFILE' || reason === 'EAGAIN' || reason === 'ENOSPC';
+    this.retryable = reason !== undefined && PASSING.has(reason);
     this.path = path;
   }
 }

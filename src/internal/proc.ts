@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { redactCredentials } from './redact.ts';
 
 /**
  * Readers of `/proc`. All are synchronous (one read of a kernel file takes microseconds) and answer `undefined` where
@@ -52,10 +53,10 @@ export function identityOf(pid: number): ProcessIdentity {
   return { pid, startTicks: processStat(pid)?.startTicks ?? 0 };
 }
 
-/** Whether a process that is seen here knows itself by this identity, in its own pid namespace. */
-export function knowsItselfAs(pid: number, { pid: own, startTicks }: ProcessIdentity): boolean {
+/** As a process knows itself, in its own pid namespace. */
+export function innerIdentityOf(pid: number): ProcessIdentity {
   const pids = /^NSpid:\s*(.+)$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1]?.split(/\s+/);
-  return Number(pids?.at(-1)) === own && identityOf(pid).startTicks % 2 ** 31 === startTicks % 2 ** 31;
+  return { ...identityOf(pid), pid: Number(pids?.at(-1)) };
 }
 
 let ownIdentity: ProcessIdentity | undefined;
@@ -67,6 +68,11 @@ export function self(): ProcessIdentity {
 /** The command line with its arguments separated by blanks; empty for a kernel thread or a zombie. */
 export function commandLine(pid: number): string | undefined {
   return read(`/proc/${pid}/cmdline`)?.replace(/\0$/, '').replaceAll('\0', ' ');
+}
+
+/** The command line as people may see it: credentials removed. */
+export function visibleCommandLine(pid: number): string {
+  return redactCredentials(commandLine(pid) || '(unknown)');
 }
 
 /** All pids of this pid namespace. */

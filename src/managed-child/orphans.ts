@@ -1,13 +1,12 @@
 import {
   allPids,
-  commandLine,
   identityOf,
   isAlive,
   type ProcessIdentity,
   processStat,
   startedAt,
+  visibleCommandLine,
 } from '../internal/proc.ts';
-import { redactCredentials } from '../internal/redact.ts';
 import { now, sleep, wallClock } from '../internal/time.ts';
 import { isOrphan, ownerOf } from './tag.ts';
 
@@ -46,7 +45,7 @@ function ownLine(): Set<number> {
 
 function describe(process: ProcessIdentity): Omit<Orphan, 'ended'> {
   const { pid } = process;
-  const command = redactCredentials(commandLine(pid) || '(unknown)');
+  const command = visibleCommandLine(pid);
   return { pid, ownerPid: ownerOf(pid)?.pid ?? 0, command, startedAt: startedAt(process) ?? wallClock() };
 }
 

@@ -2,7 +2,6 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { LockHolder } from '../errors.ts';
 import * as proc from '../internal/proc.ts';
-import { redactCredentials } from '../internal/redact.ts';
 import { wallClock } from '../internal/time.ts';
 import type { InspectContext, LockPlace, Tenure } from './backend.ts';
 import { directoryError } from './directory-error.ts';
@@ -95,7 +94,7 @@ function rememberAs(pid: number, { token }: Sidecar): void {
 
 function rememberedPid(meta: Sidecar): number | undefined {
   const pid = meta.released ? undefined : remembered.get(meta.token);
-  return pid !== undefined && proc.knowsItselfAs(pid, meta) ? pid : undefined;
+  return pid !== undefined && isTaker(meta, proc.innerIdentityOf(pid)) ? pid : undefined;
 }
 
 /** Another pid namespace's pids mean nothing here. */
@@ -172,7 +171,7 @@ function holderByDescriptor(
   const found = keepersOf(file, taker, meta, verified);
   // Looking took its time: if the sidecar is another's by now, so may be the lock.
   if (readSidecar(file.path)?.token !== meta?.token) return undefined;
-  const owner = taker && found.find(({ pid }) => proc.knowsItselfAs(pid, taker));
+  const owner = taker && found.find(({ pid }) => isTaker(taker, proc.innerIdentityOf(pid)));
   const rest = found.filter((keeper) => keeper !== owner);
   const [eldest] = rest;
   // One that has said that it lets go may be stopped before it does.
@@ -213,7 +212,7 @@ function keepersOf(
 function describe({ key, path }: LockPlace, pid: number, verified: LockHolder['verified'], since?: Date): LockHolder {
   const { host } = proc.surroundings();
   const startedAt = (since ?? proc.startedAt(proc.identityOf(pid)) ?? wallClock()).toISOString();
-  const command = redactCredentials(proc.commandLine(pid) || '(unknown)');
+  const command = proc.visibleCommandLine(pid);
   return { key, path, pid, host, startedAt, command, verified };
 }
 

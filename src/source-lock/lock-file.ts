@@ -6,6 +6,7 @@ import { idle, now, sleep, wallClock } from '../internal/time.ts';
 import { AT_ONCE, type LockPlace, type Patience, type TakenLock, type Tenure } from './backend.ts';
 import { shareWithGroup } from './directory.ts';
 import { directoryError } from './directory-error.ts';
+import { fenceAfter } from './fence.ts';
 import { deathOf, displacedHolder } from './holder.ts';
 import { inheritorsOf } from './keepers.ts';
 import type { KernelLock } from './kernel-lock.ts';
@@ -216,7 +217,7 @@ function open(path: string): number {
 
 const fenceText = Buffer.alloc(64);
 
-/** Grows with every tenure, also after a crash and when the clock was set back: the last one is kept in the file. */
+/** Grows also after a crash: the last one is kept in the file. */
 function nextFence({ descriptor, path }: OpenLock): bigint {
   const length = readSync(descriptor, fenceText, 0, fenceText.length, 0);
   const last = /^(\d*)[\s\0]*$/.exec(fenceText.toString('latin1', 0, length))?.[1];
@@ -224,9 +225,7 @@ function nextFence({ descriptor, path }: OpenLock): bigint {
     const advice = 'it is something else than a lock file; choose another path, or empty it';
     throw new LockDirectoryError(path, `${path} can't be a lock: ${advice}`);
   }
-  const after = BigInt(last) + 1n;
-  const microseconds = BigInt(wallClock().getTime()) * 1000n;
-  const fence = after > microseconds ? after : microseconds;
+  const fence = fenceAfter(BigInt(last));
   writeSync(descriptor, `${fence}\n`, 0);
   return fence;
 }

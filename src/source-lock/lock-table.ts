@@ -23,19 +23,20 @@ export function lockTable(): LockTable {
   const first = read('/proc/locks');
   // Where a sandbox hides the file it may be there and empty.
   if (!first) return undefined;
+  const readings = [first];
   return (place) => {
-    let table: string | undefined = first;
-    for (let looks = 1; ; looks++) {
-      const taker = takerIn(table ?? '', place);
-      if (taker || looks === LOOKS || (table && table.length < PAGE)) return taker;
-      table = read('/proc/locks');
+    for (let index = 0; index < READINGS; index++) {
+      readings[index] ??= read('/proc/locks') ?? '';
+      const taker = takerIn(readings[index] as string, place);
+      if (taker || first.length < PAGE) return taker;
     }
+    return undefined;
   };
 }
 
 /** The kernel hands the table out a page at a time, and skips a line if one before it goes meanwhile. */
 const PAGE = 4_000;
-const LOOKS = 3;
+const READINGS = 3;
 
 function takerIn(table: string, place: KernelPlace): ProcessIdentity | undefined {
   const { kind, device = '[0-9a-f]+:[0-9a-f]+', inode } = place;

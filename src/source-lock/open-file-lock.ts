@@ -103,7 +103,7 @@ export function takerOf(lastByte: number): ProcessIdentity {
   return { pid: lastByte % PID_BITS, startTicks: Math.floor(lastByte / PID_BITS) };
 }
 
-/** Whether a process is the one that a range names. */
+/** Whether a process is the one that a range names; each may be known by the part of its start time that a range keeps. */
 export function isTaker(taker: ProcessIdentity, { pid, startTicks }: ProcessIdentity): boolean {
-  return taker.pid === pid && taker.startTicks === startTicks % TICKS_LIMIT;
+  return taker.pid === pid && taker.startTicks % TICKS_LIMIT === startTicks % TICKS_LIMIT;
 }

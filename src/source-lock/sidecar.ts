@@ -60,8 +60,6 @@ function sidecarPath(lockPath: string): string {
 /** What is no file must not hold up who reads it. */
 const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 
-const OF_THE_MOMENT: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE', 'ENOMEM']);
-
 /**
  * What the sidecar says; undefined if there is none or it is not ours to read or not whole.
  *
@@ -76,8 +74,8 @@ export function readSidecar(lockPath: string): Sidecar | undefined {
       : undefined;
     return isSidecar(meta) ? meta : undefined;
   } catch (error) {
-    // Of the moment, of this process: that says nothing of the sidecar.
-    if (OF_THE_MOMENT.has((error as NodeJS.ErrnoException).code)) throw directoryError(dirname(path), error);
+    const failure = directoryError(dirname(path), error);
+    if (failure.retryable) throw failure; // that says nothing of the sidecar
     return undefined;
   }
 }

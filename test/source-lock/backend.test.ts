@@ -54,6 +54,18 @@ class MapBackend implements LockBackend {
   }
 }
 
+/** Keeps its locks as another does, but for how it lets go of them. */
+function releasingBy(backend: MapBackend, release: (lock: TakenLock) => Promise<void>): LockBackend {
+  return {
+    name: 'map with another release',
+    inspect: (places) => backend.inspect(places),
+    async take(place) {
+      const lock = await backend.take(place);
+      return lock && { ...lock, release: () => release(lock) };
+    },
+  };
+}
+
 describe('a backend of one’s own', () => {
   test('keeps the locks, and all that is built on them works the same', async () => {
     const backend = new MapBackend();
@@ -74,14 +86,7 @@ describe('a backend of one’s own', () => {
 
   test('that fails to release one of several lets the others go all the same', async () => {
     const backend = new MapBackend();
-    const failing: LockBackend = {
-      name: 'failing',
-      inspect: (places) => backend.inspect(places),
-      async take(place) {
-        const lock = await backend.take(place);
-        return lock && { ...lock, release: () => lock.release().then(() => Promise.reject(new Error('engine away'))) };
-      },
-    };
+    const failing = releasingBy(backend, (lock) => lock.release().then(() => Promise.reject(new Error('engine away'))));
     const other = await SourceLock.acquire(tuner, { backend });
     await expect(SourceLock.acquire([device, 'hdhomerun:1', tuner], { backend: failing })).rejects.toThrow(
       'engine away',
@@ -91,15 +96,7 @@ describe('a backend of one’s own', () => {
   });
 
   test('that hangs when it releases is not waited for without end', async () => {
-    const backend = new MapBackend();
-    const hanging: LockBackend = {
-      name: 'hanging',
-      inspect: (places) => backend.inspect(places),
-      async take(place) {
-        const lock = await backend.take(place);
-        return lock && { ...lock, release: () => new Promise(() => {}) };
-      },
-    };
+    const hanging = releasingBy(new MapBackend(), () => new Promise(() => {}));
     const lock = await SourceLock.acquire(tuner, { backend: hanging });
     await expect(lock.release({ timeoutMs: 50 })).rejects.toThrow('is not free 50 ms after its release began');
   });

@@ -1,6 +1,5 @@
 import type { LockHolder } from '../../errors.ts';
 import * as proc from '../../internal/proc.ts';
-import { redactCredentials } from '../../internal/redact.ts';
 import { now } from '../../internal/time.ts';
 import type { LockPlace } from '../backend.ts';
 import { toHolder } from '../holder.ts';
@@ -47,7 +46,7 @@ export function holderOf(place: LockPlace, entry: HeldEntry): LockHolder | undef
   const holder = toHolder(place, meta, 'meta');
   const [pid, ...others] = isDead(meta) ? survivorsOf(meta) : [];
   if (pid === undefined) return holder;
-  const command = redactCredentials(proc.commandLine(pid) || '(unknown)');
+  const command = proc.visibleCommandLine(pid);
   return { ...holder, pid, command, orphanOf: meta.pid, children: [pid, ...others] };
 }
 

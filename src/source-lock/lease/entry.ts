@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { wallClock } from '../../internal/time.ts';
+import { fenceAfter } from '../fence.ts';
 
 /** Who has the lock, as the name of the entry in its lease directory says. */
 export interface Entry {
@@ -30,8 +30,7 @@ export function parseEntry(name: string): Entry | undefined {
   return fence === undefined ? undefined : { fence: BigInt(fence), token };
 }
 
-/** The fence grows also when the clock was set back, and after a crash: the last one is in the name. */
+/** The fence grows also after a crash: the last one is in the name. */
 export function nextTenure({ fence }: Entry): HeldEntry {
-  const microseconds = BigInt(wallClock().getTime()) * 1000n;
-  return { fence: microseconds > fence ? microseconds : fence + 1n, token: randomUUID() };
+  return { fence: fenceAfter(fence), token: randomUUID() };
 }

@@ -23,7 +23,8 @@ const RETRY_MS = 250;
  * What it can not promise: exclusion in the strict sense. A holder that is stopped for longer than its lease (SIGSTOP, a
  * paused virtual machine, a file server that hangs) and then goes on where it was overlaps with the next. Its signal
  * aborts as soon as it runs, and its lease ends a second before anybody may follow; what must not overlap is guarded by
- * these: end at `lock.signal`, start the child with `holds` (it is ended when the lock is lost), let the target refuse a writer whose `lock.fence` is less than one it has seen.
+ * these: end at `lock.signal`, start the child with `holds` (it is ended when the lock is lost), let the target refuse a
+ * writer whose `lock.fence` is less than one it has seen.
  *
  * The file system has to rename a directory in one step and show a change to a client that opens the directory anew. NFS
  * does, but not mounted with `nocto`; sshfs does not.
