@@ -32,6 +32,7 @@ const REASONS: Record<string, readonly [why: string, advice: string]> = {
   EDQUOT: FULL,
   ENOENT: ['it does not exist', 'make it'],
   ELOOP: ['that is a symbolic link, which is never followed', 'remove the link'],
+  EEXIST: ['a file is in its place', 'remove it'],
   EISDIR: ['that is a directory', 'remove it'],
   ENOTDIR: ['that is no directory', 'remove what is there'],
 };
