@@ -135,6 +135,27 @@ export class SpawnError extends HoldfastError {
   }
 }
 
+/** A lease had ended before anything was started under it. */
+export class LeaseExpiredError extends HoldfastError {
+  readonly code = 'HOLDFAST_LEASE_EXPIRED';
+
+  constructor(command: string, ageMs: number) {
+    super(`cannot start ${command}: its lease ended ${Math.round(ageMs)} ms ago; acquire the source anew`);
+  }
+}
+
+/** `containment: 'cgroup'` was asked for and no cgroup can be made; the message tells why. */
+export class ContainmentError extends HoldfastError {
+  readonly code = 'HOLDFAST_CONTAINMENT';
+
+  constructor(why: string) {
+    super(
+      `containment 'cgroup' can't be had: ${why}; delegate a cgroup v2 (systemd: Delegate=yes), ` +
+        "or take 'auto', which does without where there is none",
+    );
+  }
+}
+
 const SPAWN_HINTS: Record<string, string> = {
   ENOENT: 'no such program or working directory (ENOENT); install it, correct the path, or set PATH',
   EACCES: 'not executable for this user (EACCES)',

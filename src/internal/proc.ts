@@ -17,20 +17,27 @@ interface ProcessStat extends ProcessIdentity {
   readonly state: string;
   readonly parent: number;
   readonly processGroup: number;
+  readonly flags: number;
   readonly threads: number;
 }
 
-/** The fields of `/proc/<pid>/stat` that matter here; the command's name may hold any character, so read from its end. */
 export function processStat(pid: number): ProcessStat | undefined {
-  const stat = read(`/proc/${pid}/stat`);
-  if (stat === undefined) return undefined;
+  return parseStat(pid, read(`/proc/${pid}/stat`));
+}
+
+/**
+ * The fields of `/proc/<pid>/stat` that matter here; the command's name may hold any character, so read from its end.
+ * Self-contained: another process runs its text.
+ */
+export function parseStat(pid: number, stat: string | undefined): ProcessStat | undefined {
+  if (!stat) return undefined;
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state = '?', parent, processGroup] = fields;
   return {
     pid,
-    state,
-    parent: Number(parent),
-    processGroup: Number(processGroup),
+    state: fields[0] ?? '?',
+    parent: Number(fields[1]),
+    processGroup: Number(fields[2]),
+    flags: Number(fields[6]),
     startTicks: Number(fields[19]),
     threads: Number(fields[17]),
   };

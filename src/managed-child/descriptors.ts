@@ -1,13 +1,15 @@
-import type { StdioOptions } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import type { Stream } from 'node:stream';
 import { FIRST_HELD_DESCRIPTOR } from '../internal/hold.ts';
 import { descriptorInfo } from '../internal/proc.ts';
 
 /** Where a standard stream of the child goes: a pipe to this process, nowhere, this process's own, or a descriptor. */
 export type ChildStdio = 'pipe' | 'ignore' | 'inherit' | number;
 
+type Descriptor = ChildStdio | Stream;
+
 /** The child's descriptors: what it holds comes above what this process itself holds for its own owner. */
-export function layOutDescriptors(standard: readonly ChildStdio[], held: readonly number[]): StdioOptions {
+export function layOutDescriptors(standard: readonly ChildStdio[], held: readonly number[]): Descriptor[] {
   if (held.length === 0) return [...standard];
   const first = Math.max(FIRST_HELD_DESCRIPTOR, ...inheritedLocks().map((descriptor) => descriptor + 1));
   const gap = new Array<'ignore'>(first - standard.length).fill('ignore');

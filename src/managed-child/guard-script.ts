@@ -1,13 +1,20 @@
 /**
- * What the guard runs: a POSIX shell program of built-ins only, until its standard input ends because its owner is gone.
+ * What the guard runs: a POSIX shell program of built-ins only, until its standard input ends because its owner is gone,
+ * or a lease expires.
  *
- * A process group is `PGID:START:GRACE_MS:SIGNAL`: START is the start time of its leader in clock ticks, 0 where it is
- * unknown; SIGNAL is a number, since shells know few names. Its arguments are the groups there are, so that a guard
- * which follows another knows them from its first instant on; lines `+ GROUP` add one, `- PGID` forgets it.
+ * Its arguments are a Node to run the undertaker by ('' where there is none), the undertaker's text, the tag of the owner's
+ * children, what the paths of their cgroups begin with ('' where there are none), and the groups there are, so that a guard
+ * which follows another knows them from its first instant on. A group is `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is
+ * the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL is a number, since shells know few names.
+ *
+ * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID SECONDS` lets its lease end in so long, instead of what was told
+ * before; `L PGID` drops it. When a lease ends it writes `expired PGID`, then kills.
  */
 export const GUARD_SCRIPT = `
 trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
-groups=' '
+node=$1 undertaker=$2 tag=$3 cgroups=$4
+shift 4
+groups=' ' is_starting=
 
 forget() {
   case $groups in
@@ -27,36 +34,101 @@ is_ours() {
   [ "$1" = "\${21}" ]
 }
 
+# Some shells need it before a negative number, others (busybox 1.35) take it for one.
+kill -s 0 -- $$ && dashes=-- || dashes=
+
 # 1 is init and 0 this very group: a broken line must never reach them.
 signal() {
   case $2 in ''|*[!0-9]*|0|1) return 1 ;; esac
-  kill -s "$1" -- "-$2"
+  kill -s "$1" $dashes "-$2"
+}
+
+# $1 is a cgroup; those that a guarded process made in it are below.
+kill_cgroup() { if [ -n "$cgroups" ] && [ -e "$1/cgroup.kill" ]; then echo 1 > "$1/cgroup.kill"; fi; }
+
+remove_cgroup() {
+  for below in "$1"/*/; do [ -d "$below" ] && remove_cgroup "\${below%/}"; done
+  rmdir "$1"
+}
+
+kill_group() {
+  is_ours "$1" "$2" && signal KILL "$1"
+  kill_cgroup "$cgroups$5"
+}
+
+# Ends what left its group; $1 is the child it belongs to, or empty for all.
+undertake() { [ -n "$node" ] && "$node" -e "$undertaker" -- "$tag" "$@"; }
+
+# The same where Node can't be run: until nothing is found for a while.
+search() {
+  clean=0
+  pass=0
+  while [ $clean -lt 25 ] && [ $pass -lt 500 ]; do
+    clean=$((clean + 1))
+    pass=$((pass + 1))
+    for environ in $(grep -slzF "$tag=\${1:+$1;}" /proc/[0-9]*/environ); do
+      pid=\${environ#/proc/}
+      kill -s KILL "\${pid%/environ}" && clean=0
+    done
+  done
+}
+
+# The lease timer of a group is a subshell that sleeps; its pid is in timer_PGID. The nap is killed with it.
+drop_lease() {
+  eval "timer=\\\${timer_$1:-} timer_$1="
+  [ -n "$timer" ] && kill -s TERM "$timer"
+}
+
+# Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
+expire() {
+  trap 'kill -s KILL "$nap"; exit' TERM
+  sleep "$2" & nap=$!
+  wait "$nap"
+  # This sleep may not know fractions.
+  if [ $? = 1 ]; then sleep "\${2%.*}" & nap=$!; wait "$nap"; fi
+  trap '' TERM
+  if ! kill -s 0 $$ && kill -s 0 $PPID; then exit; fi
+  group=\${groups#*" $1:"}
+  group=$1:\${group%% *}
+  sequence=\${group##*:}
+  echo "expired $1"
+  IFS=' :'
+  kill_group $group
+  unset IFS
+  undertake "$sequence" "$1:0:0:9:$sequence" || search "$sequence"
 }
 
 for known in "$@"; do groups="$groups$known "; done
 
-while read -r verb group; do
+while read -r verb group time; do
   case $verb in
-    +) groups="$groups$group " ;;
-    -) forget "$group" ;;
+    \\?) is_starting=yes ;;
+    +) forget "\${group%%:*}"; groups="$groups$group "; is_starting= ;;
+    -) forget "$group"; drop_lease "$group" ;;
+    l) drop_lease "$group"; expire "$group" "$time" & eval "timer_$group=$!" ;;
+    L) drop_lease "$group" ;;
   esac
 done
+
+# Nothing is left where all were forgotten, unless one was being started when the owner was killed.
+[ "$groups" = ' ' ] && [ -z "$is_starting" ] && exit
 
 IFS=' :'
 set -- $groups
 left=
-while [ $# -ge 4 ]; do
-  if is_ours "$1" "$2"; then
-    if [ "$3" = 0 ]; then
-      signal KILL "$1"
-    else
-      signal "$4" "$1"
-      signal CONT "$1"
-      left="$left $1:$2:$3"
-    fi
+while [ $# -ge 5 ]; do
+  if is_ours "$1" "$2" && [ "$3" != 0 ]; then
+    signal "$4" "$1"
+    signal CONT "$1"
+    left="$left $1:$2:$3:$4:$5"
+  else
+    kill_group "$1" "$2" "$3" "$4" "$5"
   fi
-  shift 4
+  shift 5
 done
+unset IFS
+undertake '' $groups &
+burial=$!
 
 # Hundredths of a second since the boot, in "clock"; it stands still where the system does not tell.
 clock=0
@@ -65,6 +137,7 @@ read_clock() {
   clock=$((\${up%.*} * 100 + 1\${up#*.} - 100))
 }
 
+IFS=' :'
 read_clock && begin=$clock || begin=
 elapsed=0
 while [ -n "$left" ]; do
@@ -73,11 +146,29 @@ while [ -n "$left" ]; do
   [ -n "$begin" ] && read_clock && elapsed=$(((clock - begin) * 10))
   set -- $left
   left=
-  while [ $# -ge 3 ]; do
+  while [ $# -ge 5 ]; do
     if is_ours "$1" "$2"; then
-      if [ "$elapsed" -ge "$3" ]; then signal KILL "$1"; elif signal 0 "$1"; then left="$left $1:$2:$3"; fi
+      if [ "$elapsed" -ge "$3" ]; then
+        kill_group "$1" "$2" "$3" "$4" "$5"
+      elif signal 0 "$1"; then
+        left="$left $1:$2:$3:$4:$5"
+      fi
     fi
-    shift 3
+    shift 5
   done
 done
+unset IFS
+wait "$burial" || search ''
+IFS=' :'
+set -- $groups
+while [ $# -ge 5 ]; do drop_lease "$1"; shift 5; done
+if [ -n "$cgroups" ]; then
+  for cgroup in "$cgroups"*; do
+    tries=0
+    while kill_cgroup "$cgroup"; [ -d "$cgroup" ] && ! remove_cgroup "$cgroup" && [ $tries -lt 50 ]; do
+      tries=$((tries + 1))
+      sleep 0.02 || sleep 1
+    done
+  done
+fi
 `;

@@ -1,18 +1,26 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
+import type { Readable, Writable } from 'node:stream';
 import { SpawnError } from '../errors.ts';
 import type { ProcessIdentity } from '../internal/proc.ts';
-import { after } from '../internal/time.ts';
-import { inheritedLocks } from './descriptors.ts';
-import { GUARD_SCRIPT } from './guard-script.ts';
+import { after, now } from '../internal/time.ts';
+import { spawnGuard } from './guard-process.ts';
 
 /** A process group that must not outlive this process, by its leader. */
-interface GuardedGroup {
+export interface GuardedGroup {
   readonly leader: ProcessIdentity;
   readonly graceMs: number;
   readonly termSignal: NodeJS.Signals;
+  /** Which child of this process it is. */
+  readonly sequence: number;
+}
+
+/** A group that must not outlive its lease either. */
+interface Guarded extends GuardedGroup {
+  /** By `now()`. */
+  deadlineMs: number | undefined;
+  readonly onExpired: () => void;
 }
 
 /** How long a start waits until the guard has taken the line before; one that is stopped must not stop the service. */
@@ -22,13 +30,14 @@ const TAKE_LIMIT_MS = 1_000;
 const RETRY_MS = 100;
 
 /**
- * The guard is one `/bin/sh` beside this Node process, in a session of its own, tied to it by a pipe. The kernel closes
- * the pipe when this process ends, however it ends, `kill -9` included; the guard then ends every group registered.
- * It is started with the first child and, should it die, again with all that is registered.
+ * The guard is one small process beside this Node process (one per worker thread that starts children), in a session of its
+ * own, tied to it by a pipe. The kernel closes the pipe when this process ends, however it ends, `kill -9` included; the
+ * guard then ends every group registered. It also ends a group whose lease expires, for this process may be blocked or
+ * stopped by then. It is started with the first child and, should it die, again with all that is registered.
  */
 class Guard {
-  readonly #groups = new Map<number, GuardedGroup>();
-  #shell: ChildProcess | undefined;
+  readonly #groups = new Map<number, Guarded>();
+  #process: ChildProcess | undefined;
 
   /** Settles when what was told last has left this process, for what is left in it is lost if it is killed. */
   #told: Promise<void> = Promise.resolve();
@@ -38,14 +47,15 @@ class Guard {
    * Starts a child under the guard, which runs before it. One after the other, and the next when the guard's pipe has taken
    * the registration of the last: where many are started on a busy machine it may be full.
    */
-  async inTurn<T>(start: () => Promise<T>): Promise<T> {
+  async inTurn<T>(start: (pipe: Writable) => Promise<T>): Promise<T> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const before = this.#turn;
     this.#turn = promise;
     await before;
     try {
-      await this.#ensure();
-      return await start();
+      const { stdin } = await this.#ensure();
+      this.#tell('?\n');
+      return await start(stdin as Writable);
     } finally {
       const limit = after(TAKE_LIMIT_MS, resolve, { idle: true });
       this.#told.then(() => {
@@ -55,10 +65,19 @@ class Guard {
     }
   }
 
-  add(group: GuardedGroup): void {
-    this.#groups.set(group.leader.pid, group);
-    if (this.#shell) this.#tell(`+ ${encode(group)}\n`);
+  /** @param onExpired called before the group is seen to end, if its lease was the cause. */
+  add(group: GuardedGroup, onExpired: () => void): void {
+    this.#groups.set(group.leader.pid, { ...group, deadlineMs: undefined, onExpired });
+    if (this.#process) this.#tell(`+ ${encode(group)}\n`);
     else this.#replace();
+  }
+
+  /** The group is killed at the deadline, by `now()`, unless another is set before; at none for `Infinity`. */
+  lease(pgid: number, deadlineMs: number): void {
+    const group = this.#groups.get(pgid);
+    if (!group) return;
+    group.deadlineMs = deadlineMs === Number.POSITIVE_INFINITY ? undefined : deadlineMs;
+    this.#tell(encodeLease(group));
   }
 
   forget(pgid: number): void {
@@ -68,79 +87,76 @@ class Guard {
 
   #tell(line: string): void {
     this.#told = new Promise((resolve) => {
-      if (this.#shell?.stdin?.writable) this.#shell.stdin.write(line, () => resolve());
+      if (this.#process?.stdin?.writable) this.#process.stdin.write(line, () => resolve());
       else resolve();
     });
   }
 
-  async #ensure(): Promise<void> {
-    if (this.#shell) return;
+  async #ensure(): Promise<ChildProcess> {
+    if (this.#process) return this.#process;
     let cause: unknown;
     try {
-      const shell = this.#start();
-      if (this.#shell === shell) return;
-      [cause] = await once(shell, 'error');
+      const started = this.#start();
+      if (this.#process === started) return started;
+      [cause] = await once(started, 'error');
     } catch (error) {
       cause = error;
     }
     throw new SpawnError('/bin/sh (the guard of child processes)', cause);
   }
 
-  /** The shell that was started is the guard only if it runs. */
+  /** What was started is the guard only if it runs. */
   #start(): ChildProcess {
-    const shell = spawnShell([...this.#groups.values()].map(encode));
-    shell.on('error', ignore);
-    shell.stdin?.on('error', ignore);
-    if (shell.pid === undefined) return shell;
-    this.#shell = shell;
-    shell.once('exit', () => {
-      this.#shell = undefined;
+    const groups = [...this.#groups.values()];
+    const started = spawnGuard(groups.map(encode));
+    for (const emitter of [started, started.stdin, started.stdout]) emitter?.on('error', ignore);
+    if (started.pid === undefined) return started;
+    this.#process = started;
+    started.once('exit', () => {
+      started.stdout?.destroy();
+      this.#process = undefined;
       this.#replace();
     });
-    shell.unref();
-    (shell.stdin as { unref?(): void } | null)?.unref?.();
-    return shell;
+    for (const handle of [started, started.stdin, started.stdout]) (handle as { unref?(): void } | null)?.unref?.();
+    this.#listen(started.stdout as Readable);
+    for (const group of groups) if (group.deadlineMs !== undefined) this.#tell(encodeLease(group));
+    return started;
+  }
+
+  #listen(answers: Readable): void {
+    let rest = '';
+    answers.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() as string;
+      for (const line of lines) this.#groups.get(Number(line.slice('expired '.length)))?.onExpired();
+    });
   }
 
   /** As long as there is something to guard it is tried again: what hinders it now may pass. */
   #replace(): void {
-    if (this.#shell || this.#groups.size === 0) return;
+    if (this.#process || this.#groups.size === 0) return;
     try {
       this.#start();
     } catch {
       // told by the next spawn
     }
-    if (!this.#shell) after(RETRY_MS, () => this.#replace(), { idle: true });
+    if (!this.#process) after(RETRY_MS, () => this.#replace(), { idle: true });
   }
 }
 
-function encode({ leader, graceMs, termSignal }: GuardedGroup): string {
-  return [leader.pid, leader.startTicks, Math.ceil(graceMs), constants.signals[termSignal]].join(':');
+/** As the guard writes it, without its line. */
+export function encode({ leader, ...group }: GuardedGroup): string {
+  return [leader.pid, leader.startTicks, encodeManner(group)].join(':');
 }
 
-/**
- * `argv[0]` must be `sh`: Node's pipe is a socket, and a shell called otherwise may read start-up files from it. The guard
- * outlives this process for a moment and must not keep its locks, so `/dev/null` is laid over them.
- */
-function spawnShell(groups: readonly string[]): ChildProcess {
-  const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'ignore', 'ignore'];
-  const devNull = openSync('/dev/null', 'r+');
-  for (const descriptor of inheritedLocks()) {
-    while (stdio.length < descriptor) stdio.push('ignore');
-    stdio[descriptor] = devNull;
-  }
-  const env = { PATH: process.env.PATH ?? '/usr/bin:/bin' };
-  try {
-    return spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard', ...groups], {
-      argv0: 'sh',
-      cwd: '/',
-      detached: true,
-      env,
-      stdio,
-    });
-  } finally {
-    closeSync(devNull);
-  }
+/** What is known of a group before it is started. */
+export function encodeManner({ graceMs, termSignal, sequence }: Omit<GuardedGroup, 'leader'>): string {
+  return [Math.ceil(graceMs), constants.signals[termSignal], sequence].join(':');
+}
+
+function encodeLease({ leader, deadlineMs }: Guarded): string {
+  if (deadlineMs === undefined) return `L ${leader.pid}\n`;
+  return `l ${leader.pid} ${(Math.max(deadlineMs - now(), 0) / 1000).toFixed(3)}\n`;
 }
 
 function ignore(): void {}

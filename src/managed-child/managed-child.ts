@@ -8,9 +8,10 @@ import type { Hold } from '../internal/hold.ts';
 import { checkKnown, checkNumber, checkOneOf } from '../internal/options.ts';
 import { after, now, sleep, wallClock } from '../internal/time.ts';
 import { guard } from './guard.ts';
+import { firstDeadline } from './lease.ts';
 import { type ManagedChildOptions, type Settings, settle } from './options.ts';
 import { type Orphan, sweep } from './orphans.ts';
-import type { ProcessGroup } from './process-group.ts';
+import type { ProcessTree } from './process-tree.ts';
 import { type Readiness, untilReady } from './readiness.ts';
 import { watchForSilence } from './silence.ts';
 import { type Started, start } from './start.ts';
@@ -24,15 +25,18 @@ const DRAIN_MS = 200;
 /**
  * A child process whose whole tree ends with it, with its owner, or when told to.
  *
- * The child leads a process group of its own. When it is terminated, and when it ends by itself, everything in the group
- * is ended: `termSignal`, `graceMs`, SIGKILL. When this Node process ends, however it ends (`kill -9`, a crash, a blocked
- * event loop), a guard process does the same. No signal handler is installed in this process.
+ * The child leads a process group of its own. When it is terminated, and when it ends by itself, everything it started
+ * is ended: `termSignal`, `graceMs`, SIGKILL; what left the group (`setsid`, a daemon) is found by a variable in its
+ * environment, and by a cgroup where one can be had. When this Node process ends, however it ends (`kill -9`, a crash, a
+ * blocked event loop, the end of a worker thread), a guard process does the same. No signal handler is installed in
+ * this process.
  *
  * Most callers want {@link ManagedChild.spawn} with a `signal`, and `await using` or `terminate()` at the end.
  *
- * What it can not promise: a process that leaves its group (`setsid`, a daemon) is not found yet; a process of another
- * user can not be signalled and is reported by {@link TreeSurvivedError}; if the guard and this process are killed
- * in the same instant, the child lives on.
+ * What it can not promise: without a cgroup, a process that leaves its group *and* clears its environment is not found; a
+ * process of another user can not be signalled and is reported by {@link TreeSurvivedError}; if the guard and this
+ * process are killed in the same instant, the child lives until the next {@link ManagedChild.sweepOrphans}. Where there is
+ * no `/proc` only the group is ended.
  *
  * @example
  * const child = await ManagedChild.spawn('ffmpeg', ['-i', url, '-f', 'mpegts', 'pipe:1'], { signal, graceMs: 100 });
@@ -55,14 +59,14 @@ export class ManagedChild implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #command: string;
   readonly #settings: Settings;
-  readonly #group: ProcessGroup;
+  readonly #tree: ProcessTree;
   readonly #holds: readonly Hold[];
   readonly #startedMs = now();
   readonly #tail: StderrTail;
   readonly #listening: Disposable[] = [];
   /** The first cause of the end; set when it begins, be it by the leader's own exit. */
   #reason: ChildExit['reason'] | undefined;
-  /** Only while it is `ending` the group gets signals: before nobody wants it, after its number may be a stranger's. */
+  /** Only while it is `ending` the tree gets signals: before nobody wants it, after its numbers may be a stranger's. */
   #phase: 'running' | 'ending' | 'gone' = 'running';
   readonly #over = Promise.withResolvers<void>();
 
@@ -74,6 +78,8 @@ export class ManagedChild implements AsyncDisposable {
    * @throws SpawnError if it can't be started; `cause` is the system's error.
    * @throws ReadyTimeoutError if it was not ready in time.
    * @throws ChildExitError if it ended before it was ready.
+   * @throws LeaseExpiredError if a lease had ended before.
+   * @throws ContainmentError if `containment` is 'cgroup' and none can be made.
    * @throws `signal.reason` if aborted before.
    * @throws RangeError, TypeError for an option out of range, naming it.
    */
@@ -83,7 +89,12 @@ export class ManagedChild implements AsyncDisposable {
     options: ManagedChildOptions = {},
   ): Promise<ManagedChild> {
     const settings = settle(command, args, options);
-    const child = new ManagedChild(command, settings, await guard.inTurn(() => start(command, args, settings)));
+    let child: ManagedChild | undefined;
+    const onExpired = () => {
+      if (child) child.#expire('the guard killed it');
+    };
+    const started = await guard.inTurn((pipe) => start(command, args, settings, { pipe, onExpired }));
+    child = new ManagedChild(command, settings, started);
     if (settings.ready) await child.#becomeReady(settings.ready);
     child.#watchForStall();
     return child;
@@ -99,13 +110,13 @@ export class ManagedChild implements AsyncDisposable {
     return sweep(checkOneOf('kill', options.kill ?? false, [true, false]));
   }
 
-  private constructor(command: string, settings: Settings, { process, group, holds }: Started) {
+  private constructor(command: string, settings: Settings, { process, tree, holds }: Started) {
     this.#process = process;
     this.#command = command;
     this.#settings = settings;
-    this.#group = group;
+    this.#tree = tree;
     this.#holds = holds;
-    this.pid = group.leader.pid;
+    this.pid = tree.leader.pid;
     this.name = settings.name ?? basename(command);
     this.stdin = process.stdin;
     this.stdout = process.stdout;
@@ -123,7 +134,7 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   /**
-   * Ends the tree: `termSignal` to the group, after `graceMs` SIGKILL. Idempotent, and the first cause is the one that
+   * Ends the tree: `termSignal` to all of it, after `graceMs` SIGKILL. Idempotent, and the first cause is the one that
    * is reported. Resolves as {@link closed} does.
    *
    * @param reason why, for the diagnostics channel.
@@ -154,13 +165,38 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   #listen(): void {
-    const { signal, holds } = this.#settings;
+    const { signal, holds, lease } = this.#settings;
     this.#listening.push(onAbort(signal, (reason) => this.#end('aborted', reason)));
+    this.#listening.push(onAbort(lease?.signal, (reason) => this.#end('lease-expired', reason)));
+    this.#watchLeases();
     for (const held of holds) {
       this.#listening.push(onAbort(held.signal, (reason) => this.#end('lock-lost', reason)));
     }
-    const running = { ...this.#group.leader, terminate: (reason?: unknown) => this.terminate(reason) };
+    const running = { ...this.#tree.leader, terminate: (reason?: unknown) => this.terminate(reason) };
     for (const hold of this.#holds) hold.started(running);
+  }
+
+  /** By the guard, which works also when this event loop doesn't, and by this process, should there be no guard just then. */
+  #watchLeases(): void {
+    const { leases } = this.#settings;
+    let timer: Disposable | undefined;
+    const arm = () => {
+      timer?.[Symbol.dispose]();
+      timer = after(firstDeadline(leases) - now(), () => this.#expire('its deadline has come'), { idle: true });
+    };
+    const renew = () => {
+      arm();
+      guard.lease(this.pid, firstDeadline(leases));
+    };
+    this.#listening.push(...leases.map((lease) => lease.onRenew(renew)));
+    this.#listening.push({ [Symbol.dispose]: () => timer?.[Symbol.dispose]() });
+    if (leases.length > 0) arm();
+  }
+
+  /** Who gets the source next may open it now, so there is no grace, nor any left if it was ending. */
+  #expire(detail: string): void {
+    this.#end('lease-expired', detail);
+    if (this.#phase === 'ending') this.#tree.kill();
   }
 
   /** Until it is ready, its own time-out is what bounds the silence. */
@@ -190,6 +226,7 @@ export class ManagedChild implements AsyncDisposable {
   #throwUnready(exit: ChildExit): never {
     if (exit.reason === 'aborted') throw this.#settings.signal?.reason;
     if (exit.reason === 'lock-lost') throw this.#settings.holds.find((held) => held.signal.aborted)?.signal.reason;
+    if (exit.reason === 'lease-expired') this.#settings.lease?.signal.throwIfAborted();
     if (exit.reason === 'not-ready') {
       throw new ReadyTimeoutError(this.#command, this.#settings.ready?.timeoutMs ?? 0, exit);
     }
@@ -207,10 +244,10 @@ export class ManagedChild implements AsyncDisposable {
     this.#isOver(cause);
     const { graceMs, termSignal } = this.#settings;
     publish('ending', { child: this, reason: this.#reason, detail });
-    if (graceMs === 0) this.#group.signal('SIGKILL');
+    if (graceMs === 0) this.#tree.kill();
     else {
-      this.#group.ask(termSignal);
-      this.#listening.push(after(graceMs, () => this.#group.signal('SIGKILL')));
+      this.#tree.ask(termSignal);
+      this.#listening.push(after(graceMs, () => this.#tree.kill()));
     }
   }
 
@@ -233,15 +270,14 @@ export class ManagedChild implements AsyncDisposable {
 
   async #treeEnd(): Promise<ChildExit> {
     const exit = await this.exited;
-    if (this.#group.signal(0)) this.#end(exit.reason, 'the leader ended');
-    await this.#group.gone();
+    await this.#tree.gone(() => this.#end(exit.reason, 'the leader ended'));
     this.#phase = 'gone';
     guard.forget(this.pid);
     for (const listening of this.#listening) listening[Symbol.dispose]();
     await this.#drain(this.stderr);
     this.#finishSilently(this.stdout);
     for (const hold of this.#holds) hold.end();
-    const closed = { ...exit, stderrTail: this.stderrTail() };
+    const closed = { ...exit, escapees: this.#tree.escapees, stderrTail: this.stderrTail() };
     publish('closed', { child: this, exit: closed });
     return closed;
   }
@@ -271,7 +307,7 @@ export class ManagedChild implements AsyncDisposable {
     const exit = await Promise.race([this.closed, late]);
     deadline[Symbol.dispose]();
     if (exit) return exit;
-    throw new TreeSurvivedError(this.name, this.#group.members(), timeoutMs);
+    throw new TreeSurvivedError(this.name, this.#tree.members(), timeoutMs);
   }
 
   #eachHandle(apply: (handle: { ref?(): void; unref?(): void }) => void): void {

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import type { Holdable } from '../internal/hold.ts';
+import type { Holdable, Lease } from '../internal/hold.ts';
 import { checkKnown, checkNumber, checkOneOf, checkSignal, checkString } from '../internal/options.ts';
 import { MAX_TIMER_MS } from '../internal/time.ts';
 import type { ChildStdio } from './descriptors.ts';
@@ -34,6 +34,18 @@ export interface ManagedChildOptions {
    * this process is killed. A program that closes inherited descriptors lets go.
    */
   readonly holds?: Holdable | readonly Holdable[] | undefined;
+  /**
+   * A right that ends by itself unless it is renewed. At its deadline the tree is killed without grace, reason
+   * 'lease-expired', by the guard: also while this event loop is blocked or this process is stopped. A lock that has a
+   * lease applies it by `holds`.
+   */
+  readonly lease?: Lease | undefined;
+  /**
+   * How what leaves the process group is found. `group`: by its environment, so a program that clears its own and leaves the
+   * group is not. `cgroup`: also by a cgroup of its own, which it can not leave; an error where none can be made (Linux
+   * 5.14, cgroup v2, delegated to this user). `auto`: the same where one can be made, else as `group`. @default 'auto'
+   */
+  readonly containment?: 'auto' | 'group' | 'cgroup' | undefined;
 }
 
 /** The options with their defaults, checked. */
@@ -42,6 +54,9 @@ export interface Settings extends ManagedChildOptions {
   readonly termSignal: NodeJS.Signals;
   readonly graceMs: number;
   readonly holds: readonly Holdable[];
+  /** Its own, and those of what it holds. */
+  readonly leases: readonly Lease[];
+  readonly containment: 'auto' | 'group' | 'cgroup';
 }
 
 const KNOWN = [
@@ -57,6 +72,8 @@ const KNOWN = [
   'ready',
   'stallTimeoutMs',
   'holds',
+  'lease',
+  'containment',
 ] as const satisfies readonly (keyof ManagedChildOptions)[];
 
 export function settle(command: string, args: readonly string[], options: ManagedChildOptions): Settings {
@@ -75,6 +92,8 @@ export function settle(command: string, args: readonly string[], options: Manage
     needStdout('stallTimeoutMs', options);
   }
   if (options.ready) checkReadiness(options.ready, options);
+  if (options.lease !== undefined) checkLease(options.lease);
+  const holds = ([options.holds ?? []].flat() as readonly Holdable[]).map(checkHoldable);
   return {
     ...options,
     stdio: [
@@ -84,7 +103,9 @@ export function settle(command: string, args: readonly string[], options: Manage
     ],
     termSignal: checkTermSignal(options.termSignal ?? 'SIGTERM'),
     graceMs: checkNumber('graceMs', options.graceMs ?? 5_000, { max: MAX_TIMER_MS }),
-    holds: ([options.holds ?? []].flat() as readonly Holdable[]).map(checkHoldable),
+    holds,
+    leases: [options.lease, ...holds.map((held) => held.lease)].filter((lease) => lease !== undefined),
+    containment: checkOneOf('containment', options.containment ?? 'auto', ['auto', 'group', 'cgroup'] as const),
   };
 }
 
@@ -98,6 +119,14 @@ function checkStdio(name: string, value: unknown): ChildStdio {
 function checkHoldable(held: Holdable): Holdable {
   if (typeof held?.hold === 'function' && held.signal instanceof AbortSignal) return held;
   throw new TypeError(`holds must be a SourceLock or a list of them, received ${String(held)}`);
+}
+
+function checkLease(lease: Lease): void {
+  const isLease = typeof lease?.onRenew === 'function' && lease.signal instanceof AbortSignal;
+  if (!isLease) throw new TypeError(`lease must have deadline, signal and onRenew, received ${String(lease)}`);
+  if (typeof lease.deadline !== 'number' || Number.isNaN(lease.deadline)) {
+    throw new TypeError(`lease.deadline must be a time of the monotonic clock in ms, received ${String(lease.deadline)}`);
+  }
 }
 
 function checkTermSignal(value: unknown): NodeJS.Signals {

@@ -14,7 +14,7 @@ export class ProcessGroup {
   signal(signal: NodeJS.Signals | 0): boolean {
     if (this.#isReused()) return false;
     try {
-      return process.kill(-this.leader.pid, signal);
+      return process.kill(process.platform === 'win32' ? this.leader.pid : -this.leader.pid, signal);
     } catch (error) {
       return signal === 0 && (error as NodeJS.ErrnoException).code === 'EPERM';
     }
@@ -36,7 +36,7 @@ export class ProcessGroup {
    */
   async gone(): Promise<void> {
     for (let delayMs = 2; this.signal(0); delayMs = Math.min(delayMs * 2, 100)) {
-      if (delayMs >= 32 && hasProc() && this.members().length === 0) return;
+      if (delayMs >= 8 && hasProc() && this.members().length === 0) return;
       await sleep(delayMs);
     }
   }

@@ -1,69 +1,76 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { SpawnError } from '../errors.ts';
+import type { ChildProcess } from 'node:child_process';
+import type { Writable } from 'node:stream';
+import { ContainmentError } from '../errors.ts';
 import type { Hold } from '../internal/hold.ts';
-import { identityOf } from '../internal/proc.ts';
-import { redactCredentials } from '../internal/redact.ts';
-import { layOutDescriptors } from './descriptors.ts';
-import { guard } from './guard.ts';
+import { hasProc, identityOf } from '../internal/proc.ts';
+import { Cgroup, cgroupPlace } from './cgroup.ts';
+import { encodeManner, guard } from './guard.ts';
+import { launch, lostVariable } from './launch.ts';
+import { checkLeases, firstDeadline } from './lease.ts';
 import type { Settings } from './options.ts';
 import { ProcessGroup } from './process-group.ts';
-import { tagged } from './tag.ts';
+import { ProcessTree } from './process-tree.ts';
 
 /** A child that runs, registered with the guard, and what it holds. */
 export interface Started {
   readonly process: ChildProcess;
-  readonly group: ProcessGroup;
+  readonly tree: ProcessTree;
   readonly holds: readonly Hold[];
 }
 
-/** Starts the leader of a new process group. If that fails nothing is held and an error tells why. */
-export async function start(command: string, args: readonly string[], settings: Settings): Promise<Started> {
+let lastSequence = 0;
+
+/** What tells the children of this process apart, and their age. */
+function nextSequence(): number {
+  lastSequence += 1;
+  return lastSequence;
+}
+
+/**
+ * Starts the leader of a new process group. If that fails nothing is held and an error tells why.
+ *
+ * @param pipe where lines to the guard go.
+ * @param onExpired called when the guard has killed it because a lease ended.
+ */
+export async function start(
+  command: string,
+  args: readonly string[],
+  settings: Settings,
+  { pipe, onExpired }: { readonly pipe: Writable; readonly onExpired: () => void },
+): Promise<Started> {
   settings.signal?.throwIfAborted();
   for (const held of settings.holds) held.signal.throwIfAborted();
+  checkLeases(command, settings.leases);
+  const sequence = nextSequence();
+  const manner = { graceMs: settings.graceMs, termSignal: settings.termSignal, sequence };
+  const cgroup = contain(settings, sequence);
   const holds: Hold[] = [];
   try {
     for (const held of settings.holds) holds.push(held.hold());
-    const process = await launch(command, args, settings, holds);
+    const held = holds.flatMap(({ descriptors }) => descriptors);
+    const registration = registersItself(settings) ? { pipe, line: encodeManner(manner) } : undefined;
+    const process = await launch({ command, args, settings, sequence, held, cgroup: cgroup?.path, registration });
     const group = new ProcessGroup(identityOf(process.pid as number));
-    guard.add({ leader: group.leader, graceMs: settings.graceMs, termSignal: settings.termSignal });
-    return { process, group, holds };
+    guard.add({ leader: group.leader, ...manner }, onExpired);
+    if (settings.leases.length > 0) guard.lease(group.leader.pid, firstDeadline(settings.leases));
+    return { process, tree: new ProcessTree(group, sequence, cgroup), holds };
   } catch (error) {
+    cgroup?.remove();
     for (const hold of holds) hold.end();
     throw error;
   }
 }
 
-/** Resolves in the same turn as the process is started, so that the guard learns of it at once. */
-async function launch(
-  command: string,
-  args: readonly string[],
-  { cwd, env = process.env, stdio }: Settings,
-  holds: readonly Hold[],
-): Promise<ChildProcess> {
-  const descriptors = holds.flatMap((held) => held.descriptors);
-  const failed = (cause: unknown) => new SpawnError(command, hidingArguments(cause));
-  let child: ChildProcess;
-  try {
-    child = spawn(command, args, {
-      cwd,
-      env: tagged(env),
-      detached: true,
-      stdio: layOutDescriptors(stdio, descriptors),
-    });
-  } catch (cause) {
-    throw failed(cause);
-  }
-  if (child.pid === undefined) throw failed((await once(child, 'error'))[0]);
-  // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
-  for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter?.on('error', () => {});
-  return child;
+function registersItself(settings: Settings): boolean {
+  return !hasProc() && process.platform !== 'win32' && lostVariable(settings) === undefined;
 }
 
-/** Node puts the arguments into its error; a URL with a password may be among them, and a log prints causes. */
-function hidingArguments(cause: unknown): unknown {
-  if (typeof cause === 'object' && cause !== null && 'spawnargs' in cause) {
-    cause.spawnargs = (cause.spawnargs as string[]).map(redactCredentials);
-  }
-  return cause;
+function contain(settings: Settings, sequence: number): Cgroup | undefined {
+  if (settings.containment === 'group') return undefined;
+  const lost = lostVariable(settings);
+  const cgroup = lost === undefined ? Cgroup.create(sequence) : undefined;
+  if (cgroup || settings.containment === 'auto') return cgroup;
+  if (lost !== undefined) throw new ContainmentError(`a shell, which enters it, drops the variable ${lost} of env`);
+  const place = cgroupPlace();
+  throw new ContainmentError('why' in place ? place.why : `none can be made below ${place.directory}`);
 }

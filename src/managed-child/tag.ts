@@ -1,31 +1,61 @@
+import { randomBytes } from 'node:crypto';
+import { threadId } from 'node:worker_threads';
 import { isAlive, type ProcessIdentity, read, self, surroundings } from '../internal/proc.ts';
 
-/** Every child carries it in its environment, and what it starts inherits it: whose it is, wherever it has gone. */
-const TAG = 'HOLDFAST_CHILD';
+/**
+ * Every child carries a variable of its owner's in its environment, and what it starts inherits it: whose it is, wherever
+ * it has gone. Each owner has a variable of its own, so that a child of an owner which is itself a child carries both.
+ */
+const PREFIX = 'HOLDFAST_CHILD_';
 
-/** The environment of a child of this process. */
-export function tagged(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+let ownTag: string | undefined;
+
+/**
+ * The name of this owner's variable, which also names its cgroups: boot, pid namespace, pid, start time and thread, and
+ * something random, for a program that replaces itself keeps all of those. Letters, digits and `_` only: a shell drops
+ * any other variable.
+ */
+export function tagName(): string {
   const { bootId, pidNamespace } = surroundings();
   const { pid, startTicks } = self();
-  return { ...env, [TAG]: [bootId, pidNamespace, pid, startTicks].join(':') };
+  const random = randomBytes(4).toString('hex');
+  ownTag ??= PREFIX + [bootId.replaceAll('-', ''), pidNamespace, pid, startTicks, threadId, random].join('_');
+  return ownTag;
+}
+
+/** The environment of a child of this process; the `;` tells child 1 from child 12 where only text can be searched. */
+export function tagged(env: NodeJS.ProcessEnv, sequence: number): NodeJS.ProcessEnv {
+  return { ...env, ...inheritedTags(), [tagName()]: `${sequence};` };
+}
+
+let inherited: Record<string, string> | undefined;
+
+/** What this process carries for the owners above it: a child whose environment is chosen anew is theirs nevertheless. */
+function inheritedTags(): Record<string, string> {
+  inherited ??= Object.fromEntries(tagsOf(process.pid).map((tag) => tag.split('=', 2) as [string, string]));
+  return inherited;
+}
+
+/** None for a process that is not tagged, or that this user may not read. */
+function tagsOf(pid: number): string[] {
+  const environ = read(`/proc/${pid}/environ`);
+  return environ?.includes(PREFIX) ? environ.split('\0').filter((variable) => variable.startsWith(PREFIX)) : [];
 }
 
 /**
- * The owner that a process is tagged with; undefined for one that is not, or whose owner belongs to another boot or pid
- * namespace, where its pid means nothing, and for what this user may not read.
+ * The dead owner that left a process behind: one of those it is tagged with, of this boot and pid namespace, since
+ * elsewhere a pid means nothing.
  */
-export function ownerOf(pid: number): ProcessIdentity | undefined {
-  const tag = read(`/proc/${pid}/environ`)
-    ?.split('\0')
-    .find((variable) => variable.startsWith(`${TAG}=`));
-  const [bootId, pidNamespace, owner, startTicks] = tag?.slice(TAG.length + 1).split(':') ?? [];
-  const here = surroundings();
-  if (bootId !== here.bootId || pidNamespace !== here.pidNamespace) return undefined;
-  return { pid: Number(owner), startTicks: Number(startTicks) };
+export function deadOwnerOf(pid: number): ProcessIdentity | undefined {
+  return tagsOf(pid).map(deadOwnerIn).find(Boolean);
 }
 
-/** Whether a dead owner left this process behind. */
-export function isOrphan(pid: number): boolean {
-  const owner = ownerOf(pid);
-  return owner !== undefined && owner.startTicks > 0 && !isAlive(owner);
+/** The owner in the name of a variable or cgroup, if it is dead. */
+export function deadOwnerIn(tag: string): ProcessIdentity | undefined {
+  if (!tag.startsWith(PREFIX)) return undefined;
+  const [bootId, pidNamespace, pid, startTicks] = tag.slice(PREFIX.length).split('_');
+  const here = surroundings();
+  if (bootId !== here.bootId.replaceAll('-', '') || pidNamespace !== here.pidNamespace) return undefined;
+  const owner = { pid: Number(pid), startTicks: Number(startTicks) };
+  return owner.startTicks > 0 && !isAlive(owner) ? owner : undefined;
 }

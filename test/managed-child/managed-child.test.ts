@@ -362,8 +362,12 @@ describe('a stall', () => {
   });
 });
 
-test('stdout ends although a process that left the tree keeps it open', async () => {
-  const child = await sh('setsid sh -c "echo \\$\\$; exec sleep 300" & sleep 0.2');
+/** A process in a session of its own and without a variable: only a cgroup would find it. */
+const unseen = (script: string) =>
+  sh(`setsid env -i /bin/sh -c "echo \\$\\$; ${script}" & sleep 0.2`, { containment: 'group' });
+
+test('stdout ends although a process that left the tree unseen keeps it open', async () => {
+  const child = await unseen('exec sleep 300');
   const escaped = await firstNumber(child);
   try {
     for await (const _ of child.stdout ?? []);
@@ -374,7 +378,7 @@ test('stdout ends although a process that left the tree keeps it open', async ()
 });
 
 test('stdout that was given up does not fall over what is written to it later', async () => {
-  const child = await sh('setsid sh -c "echo \\$\\$; sleep 1; echo late; exec sleep 300" & sleep 0.2');
+  const child = await unseen('sleep 1; echo late; exec sleep 300');
   let output = '';
   const read = () => {
     output += child.stdout?.read() ?? '';

@@ -1,0 +1,109 @@
+import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { SpawnError } from '../errors.ts';
+import { redactCredentials } from '../internal/redact.ts';
+import { layOutDescriptors } from './descriptors.ts';
+import type { Settings } from './options.ts';
+import { tagged } from './tag.ts';
+
+/** What a program is started with. */
+export interface Launch {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly settings: Settings;
+  readonly sequence: number;
+  /** The descriptors of what it holds. */
+  readonly held: readonly number[];
+  /** Its path. */
+  readonly cgroup: string | undefined;
+  /**
+   * Where there is no `/proc` nothing can find a child whose owner is killed before it has told the guard, so the child
+   * tells it itself. `line` follows its pid.
+   */
+  readonly registration: { readonly pipe: Writable; readonly line: string } | undefined;
+}
+
+/**
+ * Starts a program as the leader of its own process group. Resolves in the same turn as it is started, so that the guard
+ * learns of it at once.
+ */
+export async function launch(what: Launch): Promise<ChildProcess> {
+  const { command } = what;
+  let child: ChildProcess;
+  try {
+    child = what.cgroup || what.registration ? spawnByShell(what) : spawnDirectly(what);
+  } catch (cause) {
+    throw new SpawnError(command, hidingArguments(cause));
+  }
+  if (child.pid === undefined) throw new SpawnError(command, hidingArguments((await once(child, 'error'))[0]));
+  // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
+  for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter?.on('error', () => {});
+  return child;
+}
+
+function spawnDirectly({ command, args, settings, sequence, held }: Launch): ChildProcess {
+  return spawn(command, args, spawnOptions(settings, sequence, layOutDescriptors(settings.stdio, held)));
+}
+
+function spawnOptions({ cwd, env = process.env }: Settings, sequence: number, stdio: StdioOptions): SpawnOptions {
+  return { cwd, env: tagged(env, sequence), detached: true, stdio, windowsHide: true };
+}
+
+/**
+ * A shell that registers itself, enters the cgroup, and becomes the program: so the program has done nothing before. (A
+ * process that has begun to fork can't be moved in whole, and moving it waits for the kernel, ~10 ms.)
+ */
+const ENTER = `
+[ -z "$1" ] || echo "+ $$:0:$1" >&3
+case $3 in
+  auto) [ -z "$2" ] || { echo $$ > "$2/cgroup.procs"; } 2> /dev/null ;;
+  *) [ -z "$2" ] || echo $$ > "$2/cgroup.procs" || exit 126 ;;
+esac
+shift 3
+exec "$@" 3>&-
+`;
+
+function spawnByShell({ command, args, settings, sequence, held, cgroup = '', registration }: Launch): ChildProcess {
+  checkProgram(command, settings);
+  const descriptors = layOutDescriptors([...settings.stdio, 'ignore'], held);
+  const stdio = registration ? descriptors.with(3, registration.pipe) : descriptors;
+  const known = [registration?.line ?? '', cgroup, settings.containment];
+  return spawn('/bin/sh', ['-c', ENTER, 'sh', ...known, command, ...args], spawnOptions(settings, sequence, stdio));
+}
+
+/** The first variable that a shell would not hand on to a program, for its name. */
+export function lostVariable({ env = process.env }: Settings): string | undefined {
+  return Object.keys(env).find((name) => !/^[A-Za-z_]\w*$/.test(name));
+}
+
+/** The shell would tell of it by its exit code only. */
+function checkProgram(command: string, { env = process.env, cwd = '.' }: Settings): void {
+  const folder = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
+  const search = (env.PATH ?? '/usr/bin:/bin').split(delimiter);
+  const paths = command.includes('/') ? [command] : search.map((each) => `${each || '.'}/${command}`);
+  const codes = paths.map((path) => whyNotRunnable(resolve(folder, path)));
+  if (codes.includes(undefined)) return;
+  const code = codes.includes('EACCES') ? 'EACCES' : 'ENOENT';
+  throw Object.assign(new Error(`spawn ${command} ${code}`), { code, syscall: `spawn ${command}`, path: command });
+}
+
+function whyNotRunnable(path: string): string | undefined {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isDirectory() ? 'EACCES' : undefined;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
+  }
+}
+
+/** Node puts the arguments into its error; a URL with a password may be among them, and a log prints causes. */
+function hidingArguments(cause: unknown): unknown {
+  if (typeof cause === 'object' && cause !== null && 'spawnargs' in cause) {
+    cause.spawnargs = (cause.spawnargs as string[]).map(redactCredentials);
+  }
+  return cause;
+}

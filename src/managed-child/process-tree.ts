@@ -1,0 +1,117 @@
+import { isAlive, type ProcessIdentity, processStat } from '../internal/proc.ts';
+import { now, sleep } from '../internal/time.ts';
+import type { Cgroup } from './cgroup.ts';
+import { hasParentsOnly, signalDescendants } from './parents.ts';
+import type { ProcessGroup } from './process-group.ts';
+import { sweeper } from './sweeper.ts';
+
+/**
+ * A child and all that it started, by three nets: its process group, its tag, and its cgroup where there is one. Who leaves
+ * the group (`setsid`, a daemon) is an escapee: found by one of the other two, and signalled alone.
+ */
+export class ProcessTree {
+  readonly leader: ProcessIdentity;
+  readonly #group: ProcessGroup;
+  readonly #sequence: number;
+  readonly #cgroup: Cgroup | undefined;
+  readonly #startedMs = now();
+  #hasLeaderEnded = false;
+  /** What an escapee gets; nothing while nobody wants the tree to end. */
+  #signal: NodeJS.Signals | undefined;
+  /** Those that were told to end, by pid and start time, with the signal they got. */
+  readonly #told = new Map<string, { readonly process: ProcessIdentity; signal: NodeJS.Signals }>();
+
+  constructor(group: ProcessGroup, sequence: number, cgroup?: Cgroup) {
+    this.leader = group.leader;
+    this.#group = group;
+    this.#sequence = sequence;
+    this.#cgroup = cgroup;
+  }
+
+  /** How many left the group and were told to end. */
+  get escapees(): number {
+    return this.#told.size;
+  }
+
+  /** Asks all of it to end; what is stopped would get the request only when it is continued. */
+  ask(signal: NodeJS.Signals): void {
+    this.#tellAll(signal, () => this.#group.ask(signal));
+  }
+
+  kill(): void {
+    this.#tellAll('SIGKILL', () => this.#group.signal('SIGKILL'));
+    this.#cgroup?.kill();
+  }
+
+  /** The group first, for what is in `/proc` can take its time. But a link to a parent is gone with the parent. */
+  #tellAll(signal: NodeJS.Signals, tellGroup: () => void): void {
+    this.#signal = signal;
+    if (hasParentsOnly() && !this.#hasLeaderEnded) void signalDescendants(this.leader.pid, signal).then(tellGroup);
+    else tellGroup();
+    void this.#findEscapees();
+  }
+
+  /** The pids that run, as far as they are known. */
+  members(): number[] {
+    const escaped = this.#livingEscapees().map(({ pid }) => pid);
+    return [...new Set([...this.#group.members(), ...escaped])];
+  }
+
+  /** Resolves when nothing of it runs any more, once its leader has ended; calls `onLeft` when something is left. */
+  async gone(onLeft: () => void): Promise<void> {
+    this.#hasLeaderEnded = true;
+    if (this.#group.signal(0)) {
+      onLeft();
+      await this.#group.gone();
+    }
+    while (await this.#findEscapees()) {
+      onLeft();
+      await this.#knownEscapeesGone();
+    }
+    for (let delayMs = 1; this.#cgroup && !this.#cgroup.remove(); delayMs = Math.min(delayMs * 2, 100)) {
+      await sleep(delayMs);
+    }
+  }
+
+  /** Whether there are any; they are signalled as they are found, for one that forks and exits all the time is soon another. */
+  async #findEscapees(): Promise<boolean> {
+    let isAny = false;
+    const onFound = (process: ProcessIdentity & { readonly processGroup: number }) => {
+      if (process.processGroup === this.leader.pid) return;
+      isAny = true;
+      this.#tell(process);
+    };
+    for (const pid of this.#cgroup?.members() ?? []) {
+      const process = processStat(pid);
+      if (process) onFound(process);
+    }
+    const [leader, sequence, startedMs] = [this.leader.pid, this.#sequence, this.#startedMs];
+    await sweeper.search({ leader, sequence, startedMs, onFound });
+    return isAny;
+  }
+
+  #tell(process: ProcessIdentity): void {
+    const key = `${process.pid}:${process.startTicks}`;
+    const signal = this.#signal;
+    if (!signal || this.#told.get(key)?.signal === signal || !isAlive(process)) return;
+    this.#told.set(key, { process, signal });
+    send(process.pid, signal);
+    if (signal !== 'SIGKILL') send(process.pid, 'SIGCONT');
+  }
+
+  #livingEscapees(): ProcessIdentity[] {
+    return [...this.#told.values()].map(({ process }) => process).filter(isAlive);
+  }
+
+  async #knownEscapeesGone(): Promise<void> {
+    for (let delayMs = 1; this.#livingEscapees().length > 0; delayMs = Math.min(delayMs * 2, 100)) await sleep(delayMs);
+  }
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // it is gone, or another user's: then it is waited for, and named when that takes too long
+  }
+}

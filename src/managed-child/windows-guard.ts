@@ -1,0 +1,57 @@
+/** What the guard works with: its own process, a timer, and a way to run a program to its end. */
+export interface GuardTools {
+  readonly process: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'exit'>;
+  after(ms: number, callback: () => void): Disposable;
+  run(command: string, args: readonly string[]): void;
+}
+
+/**
+ * The guard where there is no shell: it kills every tree when its standard input ends, or its lease does, by `taskkill`.
+ * There is no request to end, so no grace either. The lines are those of {@link GUARD_SCRIPT}; START is 0.
+ *
+ * Self-contained, without any outer name: Node runs its text.
+ */
+export function guardTrees({ process, after, run }: GuardTools, groups: readonly string[]): void {
+  const { stdin, stdout } = process;
+  const pids = new Set(groups.map((group) => group.split(':')[0] as string));
+  const leases = new Map<string, Disposable>();
+  const kill = (pid: string) => run('taskkill', ['/PID', pid, '/T', '/F']);
+  const drop = (pid: string) => {
+    leases.get(pid)?.[Symbol.dispose]();
+    leases.delete(pid);
+  };
+  const obey = ([verb, group = '', seconds]: readonly string[]) => {
+    const pid = group.split(':')[0] as string;
+    if (verb === '+') pids.add(pid);
+    if (verb === '-') pids.delete(pid);
+    if (verb === '-' || verb === 'L' || verb === 'l') drop(pid);
+    if (verb !== 'l') return;
+    const expire = () => {
+      stdout.write(`expired ${pid}\n`);
+      kill(pid);
+    };
+    leases.set(pid, after(Number(seconds) * 1000, expire));
+  };
+  let rest = '';
+  stdout.on('error', () => {});
+  stdin.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() as string;
+    for (const line of lines) obey(line.split(' '));
+  });
+  stdin.on('close', () => {
+    for (const pid of pids) kill(pid);
+    process.exit(0);
+  });
+}
+
+/** The program, as `node -e` takes it. */
+export const WINDOWS_GUARD: string = `const __name = (named) => named;
+const { spawnSync } = require('node:child_process');
+const run = (command, args) => spawnSync(command, args, { windowsHide: true });
+const after = (ms, callback) => {
+  const timer = setTimeout(callback, ms);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+};
+(${guardTrees})({ process, after, run }, process.argv.slice(1));
+`;

@@ -1,0 +1,179 @@
+import { ChildExitError, LeaseExpiredError, ManagedChild } from 'holdfast';
+import { describe, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { ManualLease } from '../support/manual-lease.ts';
+import { childrenOf, isRunning, startFixture } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
+
+const STUBBORN = "trap '' TERM; echo $$; while :; do sleep 0.05; done";
+const WITH_ESCAPEE = 'setsid sh -c "trap \'\' TERM; echo \\$\\$; while :; do sleep 0.05; done" & echo $$; wait';
+const stubborn = (lease: ManualLease, options = {}) =>
+  ManagedChild.spawn('sh', ['-c', STUBBORN], { lease, ready: { when: 'stdout', timeoutMs: 5_000 }, ...options });
+
+/** How late after its deadline a tree may live, and how early it may be dead. */
+const TOLERANCE_MS = 50;
+
+/** How long after `deadline`, a time of all processes, the last of them was gone. */
+async function lateness(pids: readonly number[], deadline: number): Promise<number> {
+  await eventually(() => expect(pids.filter(isRunning)).toEqual([]), 10_000);
+  return performance.timeOrigin + performance.now() - deadline;
+}
+
+function expectPunctual(lateMs: number): void {
+  expect(lateMs).toBeGreaterThan(-TOLERANCE_MS);
+  expect(lateMs).toBeLessThan(promisedMs(TOLERANCE_MS));
+}
+
+describe('a tree under a lease', () => {
+  test('is killed at its deadline, without grace, and says why', async () => {
+    const child = await stubborn(new ManualLease(400), { graceMs: 60_000 });
+    const lease = new ManualLease(300);
+    const second = await stubborn(lease, { graceMs: 60_000 });
+    expectPunctual(await lateness([second.pid], performance.timeOrigin + lease.deadline));
+    expect(await second.closed).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
+    expect(await child.closed).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
+    expect(lease.listeners).toBe(0);
+  });
+
+  test('lives as long as it is renewed, and ends when that stops', async () => {
+    const lease = new ManualLease(promisedMs(200));
+    const child = await stubborn(lease);
+    const renewing = setInterval(() => lease.renew(promisedMs(200)), 40);
+    const end = performance.now() + 1_000;
+    await eventually(() => expect(performance.now()).toBeGreaterThan(end));
+    expect(isRunning(child.pid)).toBe(true);
+    clearInterval(renewing);
+    expect(await child.closed).toMatchObject({ reason: 'lease-expired' });
+    expect(performance.now()).toBeGreaterThan(lease.deadline - TOLERANCE_MS);
+  });
+
+  test('that ends by itself leaves neither timer nor listener', async () => {
+    const lease = new ManualLease(60_000);
+    const child = await ManagedChild.spawn('true', [], { lease });
+    expect(await child.closed).toMatchObject({ reason: 'exited', code: 0 });
+    expect(lease.listeners).toBe(0);
+    const guard = childrenOf(process.pid).find(({ command }) => command.includes('holdfast-guard'))?.pid as number;
+    await eventually(() => expect(childrenOf(guard)).toEqual([]));
+  });
+
+  test('is asked to end when the lease is lost before its deadline', async () => {
+    const lease = new ManualLease(60_000);
+    const child = await ManagedChild.spawn('sh', ['-c', "trap 'exit 3' TERM; echo; while :; do sleep 0.01; done"], {
+      lease,
+      ready: { when: 'stdout', timeoutMs: 5_000 },
+    });
+    lease.lose(new Error('taken'));
+    expect(await child.closed).toMatchObject({ reason: 'lease-expired', code: 3 });
+  });
+
+  test('is not given a longer grace than the lease has left', async () => {
+    const lease = new ManualLease(400);
+    const child = await stubborn(lease, { graceMs: 60_000 });
+    expect(await child.terminate()).toMatchObject({ reason: 'terminated', signal: 'SIGKILL' });
+    expect(performance.now()).toBeLessThan(lease.deadline + promisedMs(TOLERANCE_MS));
+  });
+
+  test('is not started when the lease has ended, or was lost', async () => {
+    const error = await ManagedChild.spawn('true', [], { lease: new ManualLease(-5) }).catch((e) => e);
+    expect(error).toBeInstanceOf(LeaseExpiredError);
+    expect(error).toMatchObject({ code: 'HOLDFAST_LEASE_EXPIRED' });
+    expect(error.message).toMatch(/cannot start true: its lease ended \d+ ms ago/);
+    const reason = new Error('taken');
+    const lost = new ManualLease(60_000);
+    lost.lose(reason);
+    await expect(ManagedChild.spawn('true', [], { lease: lost })).rejects.toBe(reason);
+  });
+
+  test('that is not ready when the lease ends is a failed start', async () => {
+    const starting = ManagedChild.spawn('sleep', ['300'], {
+      lease: new ManualLease(150),
+      ready: { when: 'stdout', timeoutMs: 60_000 },
+    });
+    const error = await starting.catch((e) => e);
+    expect(error).toBeInstanceOf(ChildExitError);
+    expect(error.exit.reason).toBe('lease-expired');
+  });
+
+  test.each([
+    [{}, 'lease must have deadline, signal and onRenew'],
+    [{ ...lease(), deadline: 'soon' }, 'lease.deadline must be a time of the monotonic clock in ms, received soon'],
+    [{ ...lease(), deadline: Number.NaN }, 'lease.deadline'],
+  ])('refuses what is no lease: %j', async (bad, message) => {
+    await expect(ManagedChild.spawn('true', [], { lease: bad as never })).rejects.toThrow(message);
+  });
+});
+
+function lease() {
+  return { deadline: 0, signal: new AbortController().signal, onRenew: () => ({ [Symbol.dispose]() {} }) };
+}
+
+describe('the guard ends a tree at the deadline of its lease', () => {
+  test.each([
+    ['one process', STUBBORN, 1, 0],
+    ['with a process in another session', WITH_ESCAPEE, 2, 1],
+  ])('while the event loop of its owner is blocked: %s', async (_, script, lines, escapees) => {
+    for (const containment of ['group', 'cgroup']) {
+      const options = { containment };
+      if (containment === 'cgroup' && process.getuid?.() !== 0) continue;
+      const owner = startFixture('leased', [{ script, lines, leaseMs: 500, blockMs: 1_500, options }]);
+      const { pids, deadline } = await owner.next();
+      const lateMs = await lateness(pids, deadline);
+      // What has left the group is looked for by a Node that has to start first.
+      expectPunctual(escapees === 0 ? lateMs : lateMs - TOLERANCE_MS);
+      expect(await owner.next()).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
+      await owner.kill();
+    }
+  });
+
+  test('while its owner is stopped', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 500 }]);
+    const { pids, deadline } = await owner.next();
+    owner.process.kill('SIGSTOP');
+    expectPunctual(await lateness(pids, deadline));
+    owner.process.kill('SIGCONT');
+    expect(await owner.next()).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
+    await owner.kill();
+  });
+
+  test('in the grace after its owner was killed', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 500, options: { graceMs: 60_000 } }]);
+    const { pids, deadline } = await owner.next();
+    await owner.kill();
+    expectPunctual(await lateness(pids, deadline));
+  });
+
+  test('also when it is the second guard, to which the lease was sent anew', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 1_000 }]);
+    const { pids, guard, deadline } = await owner.next();
+    process.kill(guard, 'SIGKILL');
+    await eventually(() => {
+      const second = childrenOf(owner.pid).find(({ command }) => command.includes('holdfast-guard'));
+      expect(second?.pid ?? guard).not.toBe(guard);
+    });
+    owner.process.kill('SIGSTOP');
+    expectPunctual(await lateness(pids, deadline));
+    await owner.kill();
+  });
+
+  test('even if it was killed itself while its owner was stopped', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 700 }]);
+    const { pids, guard, deadline } = await owner.next();
+    owner.process.kill('SIGSTOP');
+    process.kill(guard, 'SIGKILL');
+    expectPunctual(await lateness(pids, deadline));
+    owner.process.kill('SIGCONT');
+    expect(await owner.next()).toMatchObject({ reason: 'lease-expired' });
+    await owner.kill();
+  });
+
+  test('and the timers of a guard that was killed do not, when the lease was renewed since', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: promisedMs(400), renewEveryMs: 50 }]);
+    const { pids, guard } = await owner.next();
+    process.kill(guard, 'SIGKILL');
+    const end = performance.now() + promisedMs(1_000);
+    await eventually(() => expect(performance.now()).toBeGreaterThan(end), 20_000);
+    expect(pids.filter(isRunning)).toEqual(pids);
+    await owner.kill();
+    await lateness(pids, 0);
+  });
+});

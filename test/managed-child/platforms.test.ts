@@ -1,0 +1,122 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, describe, expect, test } from 'vitest';
+import { debianProgram } from '../support/debian.ts';
+import { eventually } from '../support/eventually.ts';
+import { hasNamespaces, withMounts } from '../support/namespace.ts';
+import { fixtureArguments, isRunning, processesWithMark } from '../support/processes.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+
+const busybox = await debianProgram('busybox', ['busybox-static']);
+const bash = await debianProgram('bash', ['bash']);
+const canMount = hasNamespaces();
+
+/** A directory with nothing in it but busybox, under the names of all that it can do. */
+function busyboxOnly(): string {
+  const directory = join(temporaryDirectory(afterAll), 'bin');
+  mkdirSync(directory);
+  execFileSync(busybox?.path as string, ['--install', '-s', directory]);
+  return directory;
+}
+
+/** Starts an owner within mounts of its own. */
+function startOwner(mounts: string, owner: object, env: NodeJS.ProcessEnv = {}) {
+  const [program = '', ...args] = [...withMounts(mounts), process.execPath, ...fixtureArguments('bare-owner', [owner])];
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  return {
+    pid: child.pid as number,
+    next: async () => JSON.parse((await lines.next()).value ?? 'null'),
+    write: (line: string) => child.stdin.write(`${line}\n`),
+    async kill() {
+      child.kill('SIGKILL');
+      await exited;
+    },
+  };
+}
+
+const gone = (pids: readonly number[]) => eventually(() => expect(pids.filter(isRunning)).toEqual([]), 10_000);
+
+/** The group, one that ignores the request to end, one in another session, and a daemon. */
+const TREE = `
+  sh -c "trap '' TERM; echo \\$\\$; while :; do sleep 0.1; done" &
+  setsid sh -c 'echo $$; exec sleep 300' &
+  (setsid sh -c 'echo $$; sleep 300 & echo $!; wait' &)
+  echo $$; wait`;
+const GROUP = `sh -c "trap '' TERM; echo \\$\\$; while :; do sleep 0.1; done" & sleep 300 & echo $!; echo $$; wait`;
+
+const shells = [
+  { shell: 'dash', mounts: ':', hasBusybox: false },
+  { shell: 'busybox', mounts: `mount --bind ${busybox?.path} /bin/sh`, hasBusybox: true },
+  { shell: 'bash', mounts: `mount --bind ${bash?.path} /bin/sh`, hasBusybox: false },
+];
+
+describe.runIf(canMount)('with the shell of', () => {
+  for (const { shell, mounts, hasBusybox } of shells) {
+    for (const [how, execPath] of Object.entries({ 'by Node': undefined, 'without a Node to run': '/nowhere/node' })) {
+      test(`${shell} the guard ends what is left, ${how}, and no ps is needed`, async () => {
+        const env = hasBusybox ? { PATH: busyboxOnly() } : {};
+        const options = { containment: 'group', graceMs: 100 };
+        const owner = startOwner(mounts, { script: TREE, lines: 5, execPath, options }, env);
+        const pids: number[] = await owner.next();
+        expect(pids.filter(isRunning)).toHaveLength(5);
+        await owner.kill();
+        await gone(pids);
+      });
+    }
+
+    test(`${shell} the guard keeps a lease, whose owner is stopped`, async () => {
+      const env = hasBusybox ? { PATH: busyboxOnly() } : {};
+      const options = { containment: 'group', graceMs: 60_000 };
+      const owner = startOwner(mounts, { script: TREE, lines: 5, options, leaseMs: 600 }, env);
+      const pids: number[] = await owner.next();
+      process.kill(owner.pid, 'SIGSTOP');
+      await gone(pids);
+      await owner.kill();
+    });
+  }
+});
+
+describe.runIf(canMount)('without /proc', () => {
+  const mounts = 'mount -t tmpfs none /proc';
+
+  test('the group of a child ends with its owner, and when it is told to', async () => {
+    for (const ending of ['kill', 'terminate'] as const) {
+      const owner = startOwner(mounts, { script: GROUP, lines: 3, options: { graceMs: 100 } });
+      const pids: number[] = await owner.next();
+      expect(pids.filter(isRunning)).toHaveLength(3);
+      if (ending === 'terminate') owner.write('now');
+      else await owner.kill();
+      await gone(pids);
+      if (ending === 'terminate') expect(await owner.next()).toMatchObject({ reason: 'terminated', signal: 'SIGTERM' });
+      await owner.kill();
+    }
+  });
+
+  test.each([
+    ['nothing', 'ENOENT'],
+    ['./nothing', 'ENOENT'],
+    ['/tmp', 'EACCES'],
+  ])('a program that can not be started (%s) is told as ever', async (command, code) => {
+    const owner = startOwner(mounts, { script: '', command });
+    expect(await owner.next()).toMatchObject({ name: 'SpawnError', cause: { code } });
+    await owner.kill();
+  });
+
+  test('nothing survives owners that are killed at any instant while they start children', async () => {
+    for (let round = 0; round < 20; round++) {
+      const mark = `HOLDFAST_TEST_ROUND=${process.pid}-${round}`;
+      const env = { HOLDFAST_TEST_ROUND: mark.split('=')[1] };
+      const owner = startOwner(mounts, { script: 'echo; exec sleep 300', repeat: true, options: { graceMs: 0 } }, env);
+      await owner.next();
+      const end = performance.now() + Math.random() * 20;
+      await eventually(() => expect(performance.now()).toBeGreaterThan(end));
+      await owner.kill();
+      await eventually(() => expect(processesWithMark(mark)).toEqual([]));
+    }
+  });
+});
