@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import type { Stream } from 'node:stream';
 import { FIRST_HELD_DESCRIPTOR } from '../internal/hold.ts';
 import { descriptorInfo } from '../internal/proc.ts';
@@ -37,4 +37,18 @@ function openDescriptors(): number[] {
 function isInheritedLock(descriptor: number): boolean {
   const info = descriptor < FIRST_HELD_DESCRIPTOR ? undefined : descriptorInfo(process.pid, descriptor);
   return info?.isInheritable === true && info.locks.length > 0;
+}
+
+/**
+ * Throws the system's error if there are not enough descriptors to start a program with so many pipes: two for each, and two
+ * by which it tells whether it could be started. Where only the last are missing Node tells it too, but leaves the pipes
+ * open that it made, out of reach.
+ */
+export function needDescriptors(pipes: number): void {
+  const opened: number[] = [];
+  try {
+    while (opened.length < 2 * pipes + 2) opened.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
+  }
 }

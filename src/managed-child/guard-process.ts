@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
 import { cgroupPrefix } from './cgroup.ts';
-import { inheritedLocks } from './descriptors.ts';
+import { inheritedLocks, needDescriptors } from './descriptors.ts';
 import { GUARD_SCRIPT } from './guard-script.ts';
 import { tagName } from './tag.ts';
 import { UNDERTAKER } from './undertaker.ts';
@@ -18,6 +18,7 @@ export function spawnGuard(groups: readonly string[]): ChildProcess {
  * outlives this process for a moment and must not keep its locks, so `/dev/null` is laid over them.
  */
 function spawnShell(groups: readonly string[]): ChildProcess {
+  needDescriptors(3);
   const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'pipe', 'ignore'];
   const devNull = openSync('/dev/null', 'r+');
   for (const descriptor of inheritedLocks()) {

@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SpawnError } from '../errors.ts';
 import { redactCredentials } from '../internal/redact.ts';
-import { layOutDescriptors } from './descriptors.ts';
+import { layOutDescriptors, needDescriptors } from './descriptors.ts';
 import type { Settings } from './options.ts';
 import { tagged } from './tag.ts';
 
@@ -35,14 +35,22 @@ export async function launch(what: Launch): Promise<ChildProcess> {
   const { command } = what;
   let child: ChildProcess;
   try {
+    needDescriptors(what.settings.stdio.filter((each) => each === 'pipe').length);
     child = what.cgroup || what.registration ? spawnByShell(what) : spawnDirectly(what);
   } catch (cause) {
     throw new SpawnError(command, hidingArguments(cause));
   }
-  if (child.pid === undefined) throw new SpawnError(command, hidingArguments((await once(child, 'error'))[0]));
+  if (child.pid === undefined) throw new SpawnError(command, hidingArguments(await failure(child)));
   // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
   for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter?.on('error', () => {});
   return child;
+}
+
+/** Why it was not started. Node leaves its pipes open. */
+async function failure(child: ChildProcess): Promise<unknown> {
+  const [cause] = await once(child, 'error');
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+  return cause;
 }
 
 function spawnDirectly({ command, args, settings, sequence, held }: Launch): ChildProcess {

@@ -125,7 +125,9 @@ function checkLease(lease: Lease): void {
   const isLease = typeof lease?.onRenew === 'function' && lease.signal instanceof AbortSignal;
   if (!isLease) throw new TypeError(`lease must have deadline, signal and onRenew, received ${String(lease)}`);
   if (typeof lease.deadline !== 'number' || Number.isNaN(lease.deadline)) {
-    throw new TypeError(`lease.deadline must be a time of the monotonic clock in ms, received ${String(lease.deadline)}`);
+    throw new TypeError(
+      `lease.deadline must be a time of the monotonic clock in ms, received ${String(lease.deadline)}`,
+    );
   }
 }
 

@@ -40,6 +40,8 @@ export function* scanTagged(
 ): Generator<Tagged | undefined, void> {
   const ENOUGH_PASSES = 25;
   const ENOUGH_NEWCOMERS = 1_000;
+  /** One that changes its program may have to read the new one from a disk. */
+  const PATIENCE_PASSES = 2_000;
   const FLAG_KERNEL_THREAD = 0x200000;
   const read = (path: string) => {
     try {
@@ -90,7 +92,7 @@ export function* scanTagged(
 
   let before = since;
   let unclear: number[] = [];
-  for (let pass = 0; pass < ENOUGH_PASSES; pass++) {
+  for (let pass = 0; pass < ENOUGH_PASSES || (unclear.length > 0 && pass < PATIENCE_PASSES); pass++) {
     const last = lastPid();
     if (last !== undefined && last === before && unclear.length === 0) return;
     const pids = before === undefined || last === undefined ? newestFirst() : createdIn(before, last);

@@ -1,0 +1,79 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { afterEach, describe, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { type Program, startProgram } from '../support/processes.ts';
+
+const PIDS = '/sys/fs/cgroup/pids';
+const isRoot = process.getuid?.() === 0;
+const canLimitProcesses = !isRoot || existsSync(PIDS);
+if (!canLimitProcesses) console.warn(`skipped: root's processes can't be limited here, there is no ${PIDS}`);
+
+/** Starts a child, says so, waits for a line, and starts the next, under whatever limit it was given by then. */
+const PROGRAM = `
+  import { readdirSync } from 'node:fs';
+  import { ManagedChild } from 'holdfast';
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+  const first = await ManagedChild.spawn('sleep', ['300'], { graceMs: 0 });
+  console.log('ready');
+  await new Promise((resolve) => process.stdin.once('data', resolve));
+  const before = descriptors();
+  const attempts = 20;
+  const results = [];
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const started = ManagedChild.spawn('sleep', ['300'], { graceMs: 0 });
+    results.push(await started.then(() => 'started', ({ name, retryable, cause, message }) => [name, retryable, cause?.code, message]));
+  }
+  // Two pipes for each that was started.
+  const leaked = () => descriptors() - before - 2 * results.filter((each) => each === 'started').length;
+  for (let turn = 0; turn < 100 && leaked() > 0; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+  console.log(JSON.stringify({ results, leaked: leaked() }));
+  await first.terminate();
+  console.log('ended');
+  process.exit();
+`;
+
+let owner: Program | undefined;
+let cgroup: string | undefined;
+
+afterEach(async () => {
+  await owner?.kill();
+  const left = cgroup;
+  if (left) await eventually(() => rmdirSync(left));
+  cgroup = undefined;
+});
+
+async function outcome() {
+  const program = owner as Program;
+  program.process.stdin?.write('go\n');
+  await eventually(() => expect(program.output()).toContain('ended'), 20_000);
+  return JSON.parse(program.output().split('\n')[1] as string);
+}
+
+describe('a child that can not be started for a limit is an error that tells it and may be tried again', () => {
+  test('of descriptors (EMFILE); what was opened for it is closed', async () => {
+    owner = startProgram(PROGRAM, { TEST_DESCRIPTORS: '45' });
+    await eventually(() => expect(owner?.output()).toContain('ready'));
+    const { results, leaked } = await outcome();
+    const failed = results.find((each: unknown) => each !== 'started');
+    expect(failed?.slice(0, 3)).toEqual(['SpawnError', true, 'EMFILE']);
+    expect(failed?.[3]).toContain('this process has too many open files (EMFILE); see ulimit -n');
+    expect(leaked).toBeLessThanOrEqual(0);
+  });
+
+  test.runIf(canLimitProcesses)('of processes (EAGAIN)', async () => {
+    owner = startProgram(PROGRAM);
+    const { pid } = owner;
+    await eventually(() => expect(owner?.output()).toContain('ready'));
+    if (isRoot) {
+      cgroup = `${PIDS}/holdfast-test-${pid}`;
+      mkdirSync(cgroup);
+      writeFileSync(`${cgroup}/cgroup.procs`, String(pid));
+      writeFileSync(`${cgroup}/pids.max`, '1');
+    } else execFileSync('prlimit', ['--nproc=1', '--pid', String(pid)]);
+    const { results, leaked } = await outcome();
+    for (const result of results) expect(result.slice(0, 3)).toEqual(['SpawnError', true, 'EAGAIN']);
+    expect(results[0][3]).toContain('the limit of processes is reached (EAGAIN); see ulimit -u');
+    expect(leaked).toBeLessThanOrEqual(0);
+  });
+});
