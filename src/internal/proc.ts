@@ -22,7 +22,7 @@ interface ProcessStat extends ProcessIdentity {
 }
 
 export function processStat(pid: number): ProcessStat | undefined {
-  return parseStat(pid, read(`/proc/${pid}/stat`));
+  return hasProc() ? parseStat(pid, read(`/proc/${pid}/stat`)) : undefined;
 }
 
 /**
@@ -99,6 +99,16 @@ export function membersOfGroup(processGroup: number): number[] {
   });
 }
 
+/** How many processes and threads were ever started on this host. */
+export function forkCount(): number | undefined {
+  return Number(/^processes (\d+)$/m.exec(read('/proc/stat') ?? '')?.[1]) || undefined;
+}
+
+/** How many pids there are, at most, before they begin anew. */
+export function pidLimit(): number {
+  return Number(read('/proc/sys/kernel/pid_max')) || 0;
+}
+
 /** Where and when this process runs: pids mean something only within one boot and one pid namespace. */
 export interface Surroundings {
   readonly host: string;
@@ -139,8 +149,12 @@ export function isContained(): boolean {
   return surroundings().pidNamespace !== '4026531836';
 }
 
+let isOurs: boolean | undefined;
+
+/** Whether there is a `/proc`, and of this pid namespace: in that of another the numbers are those of other processes. */
 export function hasProc(): boolean {
-  return processStat(process.pid) !== undefined;
+  isOurs ??= readLink('/proc/self') === String(process.pid);
+  return isOurs;
 }
 
 /** When the process started, by the wall clock; the resolution is a clock tick (10 ms). */

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readdirSync } from 'node:fs';
+import { devNull } from 'node:os';
 import type { Stream } from 'node:stream';
 import { FIRST_HELD_DESCRIPTOR } from '../internal/hold.ts';
 import { descriptorInfo } from '../internal/proc.ts';
@@ -11,9 +12,13 @@ type Descriptor = ChildStdio | Stream;
 /** The child's descriptors: what it holds comes above what this process itself holds for its own owner. */
 export function layOutDescriptors(standard: readonly ChildStdio[], held: readonly number[]): Descriptor[] {
   if (held.length === 0) return [...standard];
-  const first = Math.max(FIRST_HELD_DESCRIPTOR, ...inheritedLocks().map((descriptor) => descriptor + 1));
-  const gap = new Array<'ignore'>(first - standard.length).fill('ignore');
+  const gap = new Array<'ignore'>(firstHeldDescriptor() - standard.length).fill('ignore');
   return [...standard, ...gap, ...held];
+}
+
+/** In a child of this process. */
+export function firstHeldDescriptor(): number {
+  return Math.max(FIRST_HELD_DESCRIPTOR, ...inheritedLocks().map((descriptor) => descriptor + 1));
 }
 
 let inherited: readonly number[] | undefined;
@@ -47,7 +52,7 @@ function isInheritedLock(descriptor: number): boolean {
 export function needDescriptors(pipes: number): void {
   const opened: number[] = [];
   try {
-    while (opened.length < 2 * pipes + 2) opened.push(openSync('/dev/null', 'r'));
+    while (opened.length < 2 * pipes + 2) opened.push(openSync(devNull, 'r'));
   } finally {
     for (const descriptor of opened) closeSync(descriptor);
   }

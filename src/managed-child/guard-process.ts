@@ -25,13 +25,18 @@ function spawnShell(groups: readonly string[]): ChildProcess {
     while (stdio.length < descriptor) stdio.push('ignore');
     stdio[descriptor] = devNull;
   }
-  const known = [nodeProgram(), UNDERTAKER, tagName(), cgroupPrefix(), ...groups];
+  const known = [nodeProgram(), tagName(), cgroupPrefix(), ...groups];
   try {
-    return spawn('/bin/sh', ['-c', GUARD_SCRIPT, 'holdfast-guard', ...known], {
+    return spawn('/bin/sh', ['-c', 'eval "$HOLDFAST_GUARD"', 'holdfast-guard', ...known], {
       argv0: 'sh',
       cwd: '/',
       detached: true,
-      env: { PATH: process.env.PATH ?? '/usr/bin:/bin' },
+      // The programs are here and not in the arguments, so that the process list stays readable.
+      env: {
+        PATH: process.env.PATH ?? '/usr/bin:/bin',
+        HOLDFAST_GUARD: GUARD_SCRIPT,
+        HOLDFAST_UNDERTAKER: UNDERTAKER,
+      },
       stdio,
     });
   } finally {

@@ -2,9 +2,9 @@
  * What the guard runs: a POSIX shell program of built-ins only, until its standard input ends because its owner is gone,
  * or a lease expires.
  *
- * Its arguments are a Node to run the undertaker by ('' where there is none), the undertaker's text, the tag of the owner's
- * children, what the paths of their cgroups begin with ('' where there are none), and the groups there are, so that a guard
- * which follows another knows them from its first instant on. A group is `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is
+ * Its arguments are a Node to run the undertaker by ('' where there is none), the tag of the owner's children, what the paths
+ * of their cgroups begin with ('' where there are none), and the groups there are, so that a guard which follows another
+ * knows them from its first instant on; `HOLDFAST_UNDERTAKER` is the undertaker's text. A group is `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is
  * the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL is a number, since shells know few names.
  *
  * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID SECONDS` lets its lease end in so long, instead of what was told
@@ -12,8 +12,9 @@
  */
 export const GUARD_SCRIPT = `
 trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
-node=$1 undertaker=$2 tag=$3 cgroups=$4
-shift 4
+unset HOLDFAST_GUARD
+node=$1 tag=$2 cgroups=$3
+shift 3
 groups=' ' is_starting=
 
 forget() {
@@ -57,7 +58,7 @@ kill_group() {
 }
 
 # Ends what left its group; $1 is the child it belongs to, or empty for all.
-undertake() { [ -n "$node" ] && "$node" -e "$undertaker" -- "$tag" "$@"; }
+undertake() { [ -n "$node" ] && "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$@"; }
 
 # The same where Node can't be run: until nothing is found for a while.
 search() {

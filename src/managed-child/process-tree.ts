@@ -1,9 +1,19 @@
 import { isAlive, type ProcessIdentity, processStat } from '../internal/proc.ts';
-import { now, sleep } from '../internal/time.ts';
+import { sleep } from '../internal/time.ts';
 import type { Cgroup } from './cgroup.ts';
 import { hasParentsOnly, signalDescendants } from './parents.ts';
 import type { ProcessGroup } from './process-group.ts';
 import { sweeper } from './sweeper.ts';
+
+/** What a tree is known by. */
+interface TreeParts {
+  readonly group: ProcessGroup;
+  /** Which child of this process it is; its tag tells it. */
+  readonly sequence: number;
+  /** How many processes had been started on this host before it. */
+  readonly forks: number | undefined;
+  readonly cgroup: Cgroup | undefined;
+}
 
 /**
  * A child and all that it started, by three nets: its process group, its tag, and its cgroup where there is one. Who leaves
@@ -14,17 +24,18 @@ export class ProcessTree {
   readonly #group: ProcessGroup;
   readonly #sequence: number;
   readonly #cgroup: Cgroup | undefined;
-  readonly #startedMs = now();
+  readonly #forks: number | undefined;
   #hasLeaderEnded = false;
   /** What an escapee gets; nothing while nobody wants the tree to end. */
   #signal: NodeJS.Signals | undefined;
   /** Those that were told to end, by pid and start time, with the signal they got. */
   readonly #told = new Map<string, { readonly process: ProcessIdentity; signal: NodeJS.Signals }>();
 
-  constructor(group: ProcessGroup, sequence: number, cgroup?: Cgroup) {
+  constructor({ group, sequence, forks, cgroup }: TreeParts) {
     this.leader = group.leader;
     this.#group = group;
     this.#sequence = sequence;
+    this.#forks = forks;
     this.#cgroup = cgroup;
   }
 
@@ -68,7 +79,9 @@ export class ProcessTree {
       onLeft();
       await this.#knownEscapeesGone();
     }
+    // Where there is no `/proc`, this is how it is seen that something is left.
     for (let delayMs = 1; this.#cgroup && !this.#cgroup.remove(); delayMs = Math.min(delayMs * 2, 100)) {
+      onLeft();
       await sleep(delayMs);
     }
   }
@@ -85,8 +98,7 @@ export class ProcessTree {
       const process = processStat(pid);
       if (process) onFound(process);
     }
-    const [leader, sequence, startedMs] = [this.leader.pid, this.#sequence, this.#startedMs];
-    await sweeper.search({ leader, sequence, startedMs, onFound });
+    await sweeper.search({ leader: this.leader.pid, sequence: this.#sequence, forks: this.#forks, onFound });
     return isAny;
   }
 

@@ -10,6 +10,7 @@ import { checkLeases, firstDeadline } from './lease.ts';
 import type { Settings } from './options.ts';
 import { ProcessGroup } from './process-group.ts';
 import { ProcessTree } from './process-tree.ts';
+import { forksBefore } from './sweeper.ts';
 
 /** A child that runs, registered with the guard, and what it holds. */
 export interface Started {
@@ -44,6 +45,7 @@ export async function start(
   const sequence = nextSequence();
   const manner = { graceMs: settings.graceMs, termSignal: settings.termSignal, sequence };
   const cgroup = contain(settings, sequence);
+  const forks = forksBefore();
   const holds: Hold[] = [];
   try {
     for (const held of settings.holds) holds.push(held.hold());
@@ -53,7 +55,7 @@ export async function start(
     const group = new ProcessGroup(identityOf(process.pid as number));
     guard.add({ leader: group.leader, ...manner }, onExpired);
     if (settings.leases.length > 0) guard.lease(group.leader.pid, firstDeadline(settings.leases));
-    return { process, tree: new ProcessTree(group, sequence, cgroup), holds };
+    return { process, tree: new ProcessTree({ group, sequence, forks, cgroup }), holds };
   } catch (error) {
     cgroup?.remove();
     for (const hold of holds) hold.end();

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { hasProc, parseStat } from '../internal/proc.ts';
+import { forkCount, hasProc, parseStat, pidLimit } from '../internal/proc.ts';
 import { afterPoll, now } from '../internal/time.ts';
 import { scanTagged, type Tagged } from './scan.ts';
 import { tagName } from './tag.ts';
@@ -9,16 +9,14 @@ interface Search {
   readonly sequence: number;
   /** The pid of its leader. */
   readonly leader: number;
-  readonly startedMs: number;
+  /** What {@link forksBefore} told before its start. */
+  readonly forks: number | undefined;
   /** Called at once, while the scan goes on. */
   readonly onFound: (found: Tagged) => void;
 }
 
 /** How long this event loop may be kept from its work at a time. */
 const SLICE_MS = 3;
-
-/** Too short for the pids to have gone round once since the child was started, so that only younger ones matter. */
-const YOUNG_MS = 100;
 
 /**
  * Finds the processes of children by their tag. However many children end at once, one scan at a time looks for all of
@@ -57,11 +55,26 @@ async function lookFor(searches: ReadonlyMap<number, Search>): Promise<void> {
   }
 }
 
-/** Where the pids of young children begin; those were given out in the order of their numbers. */
+/**
+ * The first pid that can matter, if the pids have not gone round since the oldest was started: they are given out in the
+ * order of their numbers.
+ */
 function oldestLeader(searches: ReadonlyMap<number, Search>): number | undefined {
-  const all = [...searches.values()];
-  const oldest = all.reduce((a, b) => (a.sequence < b.sequence ? a : b));
-  return now() - oldest.startedMs < YOUNG_MS ? oldest.leader : undefined;
+  const { leader, forks } = [...searches.values()].reduce((a, b) => (a.sequence < b.sequence ? a : b));
+  const count = forks === undefined ? undefined : forkCount();
+  // Some numbers are taken and left out, so that a round may be shorter than their count.
+  return count !== undefined && count - (forks as number) < pidLimit() / 2 ? leader : undefined;
+}
+
+/** How old a count may be that only has to be old enough. */
+const COUNT_AGE_MS = 1_000;
+
+let counted: { readonly atMs: number; readonly forks: number | undefined } | undefined;
+
+/** How many processes had been started on this host, at some time before; it takes long to tell where there are many cores. */
+export function forksBefore(): number | undefined {
+  if (!counted || now() - counted.atMs > COUNT_AGE_MS) counted = { atMs: now(), forks: forkCount() };
+  return counted.forks;
 }
 
 /** The sweeper of this process. */

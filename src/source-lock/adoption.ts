@@ -42,7 +42,10 @@ export class AdoptedLock implements TakenLock {
     outer: number,
     patience?: Patience,
   ): Promise<AdoptedLock | undefined> {
-    const inner = await LockFile.take(kernel, { key, path: `${path}.adopted` }, patience);
+    let innerPath = `${path}.adopted`;
+    // A wrapper in between adopted the lock itself, and gave on what it took for that as well.
+    while (inheritedLock({ key, path: innerPath }) !== undefined) innerPath += '.adopted';
+    const inner = await LockFile.take(kernel, { key, path: innerPath }, patience);
     return inner && new AdoptedLock({ key, path }, outer, inner);
   }
 

@@ -19,7 +19,8 @@ import { LockDirectoryError } from '../errors.ts';
 import { directoryError } from './directory-error.ts';
 import { networkFileSystem } from './network-file-system.ts';
 
-const SHARED_DIRECTORY = '/run/holdfast/locks';
+/** For all users of the host. */
+export const SHARED_DIRECTORY = '/run/holdfast/locks';
 
 /** Where the lock files are, and whether only this user sees them. */
 export interface LockDirectory {

@@ -1,4 +1,6 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
+import { UNDERTAKER } from '../../src/managed-child/undertaker.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, isRunning, startFixture } from '../support/processes.ts';
 
@@ -52,4 +54,20 @@ test('a guard that can not be replaced at once, for want of descriptors, is repl
   await eventually(() => expect(childrenOf(owner.pid).filter(isGuard)).toHaveLength(1));
   await owner.kill();
   await eventually(() => expect(before.map(({ pid }) => pid).filter(isRunning)).toEqual([]));
+});
+
+test('what the guard runs when its owner is gone ends what carries the tag, by Node', async () => {
+  // Not a child of this process, which does not carry the tag: that would be a stranger's copy of it.
+  const script =
+    'HOLDFAST_CHILD_test="7;" sleep 300 > /dev/null & HOLDFAST_CHILD_test="8;" sleep 300 > /dev/null & echo $!';
+  const pid = Number(execFileSync('sh', ['-c', script]));
+  const env = { HOLDFAST_UNDERTAKER: UNDERTAKER };
+  const run = (only: string) => {
+    const args = ['-e', 'eval(process.env.HOLDFAST_UNDERTAKER)', '--', 'HOLDFAST_CHILD_test', only];
+    expect(spawnSync(process.execPath, args, { env, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+  };
+  run('7');
+  expect(isRunning(pid)).toBe(true);
+  run('');
+  expect(isRunning(pid)).toBe(false);
 });

@@ -1,9 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, describe, expect, test } from 'vitest';
+import { cgroupPlace } from '../../src/managed-child/cgroup.ts';
 import { debianProgram } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces, withMounts } from '../support/namespace.ts';
@@ -79,6 +81,60 @@ describe.runIf(canMount)('with the shell of', () => {
       await owner.kill();
     });
   }
+});
+
+describe.runIf(canMount)('with the /proc of another pid namespace, whose numbers are those of others,', () => {
+  function startOwner(owner: object) {
+    const mark = `HOLDFAST_TEST_ROUND=${randomUUID()}`;
+    const [name = '', value] = mark.split('=');
+    // Its pid 1 is another, for the owner shall end by itself.
+    const init = ['-c', '"$0" "$@" & wait; sleep 300', process.execPath, ...fixtureArguments('bare-owner', [owner])];
+    const outer = spawn('unshare', ['--pid', '--fork', '--kill-child', 'sh', ...init], {
+      env: { ...process.env, [name]: value },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines = createInterface(outer.stdout)[Symbol.asyncIterator]();
+    return {
+      next: async () => JSON.parse((await lines.next()).value ?? 'null'),
+      owner: () => processesWithMark(mark).find(({ command }) => command.startsWith(process.execPath))?.pid as number,
+      running: () =>
+        processesWithMark(mark)
+          .map(({ command }) => command.trim())
+          .filter((command) => !command.includes(process.execPath)),
+      async end() {
+        outer.kill('SIGKILL');
+        await once(outer, 'exit');
+        await eventually(() => expect(processesWithMark(mark)).toEqual([]));
+      },
+    };
+  }
+
+  test('the group of a child ends with its owner', async () => {
+    const { next, owner, running, end } = startOwner({ script: GROUP, lines: 3, options: { graceMs: 100 } });
+    await next();
+    expect(running().length).toBeGreaterThanOrEqual(3);
+    process.kill(owner(), 'SIGKILL');
+    await eventually(() => expect(running()).toEqual(['sleep 300']));
+    await end();
+  });
+
+  test('no number is taken for that of an escapee', async () => {
+    const options = { containment: 'group' };
+    const { next, running, end } = startOwner({ script: 'setsid sleep 301 & echo $$; sleep 0.1; exit 3', options });
+    await next();
+    expect(await next()).toMatchObject({ code: 3, escapees: 0 });
+    expect(running()).toContain('sleep 301');
+    await end();
+  });
+
+  test.runIf('directory' in cgroupPlace())('a cgroup needs none', async () => {
+    const options = { containment: 'cgroup', graceMs: 100 };
+    const { next, running, end } = startOwner({ script: 'setsid sleep 301 & echo $$; sleep 0.1; exit 3', options });
+    await next();
+    expect(await next()).toMatchObject({ code: 3 });
+    expect(running()).not.toContain('sleep 301');
+    await end();
+  });
 });
 
 describe.runIf(canMount)('without /proc', () => {
