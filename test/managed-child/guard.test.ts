@@ -59,7 +59,7 @@ test('a guard that can not be replaced at once, for want of descriptors, is repl
 test('what the guard runs when its owner is gone ends what carries the tag, by Node', async () => {
   // Not a child of this process, which does not carry the tag: that would be a stranger's copy of it.
   const script =
-    'HOLDFAST_CHILD_test="7;" sleep 300 > /dev/null & HOLDFAST_CHILD_test="8;" sleep 300 > /dev/null & echo $!';
+    'HOLDFAST_CHILD_test="7;" sleep 300 > /dev/null 2>&1 & HOLDFAST_CHILD_test="8;" sleep 300 > /dev/null 2>&1 & echo $!';
   const pid = Number(execFileSync('sh', ['-c', script]));
   const env = { HOLDFAST_UNDERTAKER: UNDERTAKER };
   const run = (only: string) => {

