@@ -55,6 +55,15 @@ describe.each(['kernel', 'flock'] as const)('a command of holdfast run, over %s,
     await (await SourceLock.acquire(tuner, { dir, backend, onWarning: () => expect.unreachable() })).release();
   });
 
+  test('adopts the same source through any number of wrappers', async () => {
+    const inner = [...cli, ...run(tuner), ...cli, ...run(tuner), ...acquirer(tuner)];
+    const running = start([...run(tuner), ...inner]);
+    expect(await answerOf(running)).toMatchObject({ acquired: true, key: `url:${tuner}` });
+    running.stdin.end('release\n');
+    expect(await running.result).toMatchObject({ exit: 0, stderr: '' });
+    await (await SourceLock.acquire(tuner, { dir, backend, onWarning: () => expect.unreachable() })).release();
+  });
+
   test.each([tuner, other])(
     'that is holdfast run of another source gives both locks on: %s is adopted',
     async (source) => {
