@@ -1,8 +1,10 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { isRunning } from '../support/processes.ts';
 
 const repository = new URL('../../', import.meta.url).pathname;
 const project = mkdtempSync(join(tmpdir(), 'holdfast-user-'));
@@ -23,7 +25,7 @@ test('installing the package pulls nothing that only the examples need', () => {
   const installed = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'));
   const kernelLocks = ['fs-native-extensions', 'require-addon', 'which-runtime', ...bare(installed)];
   const leases = ['proper-lockfile', 'graceful-fs', 'retry', 'signal-exit'];
-  expect(installed.sort()).toEqual(['holdfast', ...kernelLocks, ...leases].sort());
+  expect(installed.sort()).toEqual(['holdfast', 'tree-kill', ...kernelLocks, ...leases].sort());
 });
 
 /** What fs-native-extensions brings to find its binary. */
@@ -46,6 +48,39 @@ test('it can be imported and required, and locks and spawns as installed', () =>
     }
   `;
   expect(run(process.execPath, '--input-type=module', '-e', program)).toBe('true terminated\ntrue\ntrue\n');
+});
+
+test('its command line runs as installed', () => {
+  const program = join(project, 'node_modules/.bin/holdfast');
+  const holdfast = (...args: string[]) => spawnSync(program, args, { cwd: project, encoding: 'utf8', env: withNode() });
+  expect(holdfast('--version').stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  const command = ['--source', 'hdhomerun:1234ABC2/v5.1', '--dir', 'locks', '--', 'sh', '-c', 'echo on air; exit 5'];
+  expect(holdfast('run', ...command)).toMatchObject({ status: 5, stdout: 'on air\n', stderr: '' });
+});
+
+/** Its first line looks for `node` on the PATH. */
+function withNode(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` };
+}
+
+test('nothing of a tree survives a killed owner, as installed', async () => {
+  const program = `
+    const { ManagedChild } = await import('holdfast');
+    const script = 'setsid sleep 300 & echo $!; echo $$; wait';
+    const child = await ManagedChild.spawn('sh', ['-c', script], { containment: 'group', graceMs: 100 });
+    child.stdout.pipe(process.stdout);
+  `;
+  const owner = spawn(process.execPath, ['--input-type=module', '-e', program], { cwd: project });
+  let output = '';
+  owner.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const pids = await eventually(() => {
+    expect(output).toMatch(/^\d+\n\d+\n$/);
+    return output.trim().split('\n').map(Number);
+  });
+  owner.kill('SIGKILL');
+  await eventually(() => expect(pids.filter(isRunning)).toEqual([]));
 });
 
 test('its program runs as installed, with all that it needs bundled', () => {
