@@ -37,9 +37,11 @@ export async function compare({ title, calls, sample = 'mean', candidates }: Com
 
 interface Report {
   readonly title: string;
-  readonly unit: 'µs' | 'ms';
+  readonly unit: 'µs' | 'ms' | 'KiB' | 'of them';
   readonly note?: string;
   readonly samples: ReadonlyMap<string, readonly number[]>;
+  /** What is told beside the median. @default 'range' */
+  readonly spread?: 'range' | 'p99';
   /** What a median is beside the first. */
   readonly relation?: (first: number, value: number) => string;
 }
@@ -55,16 +57,23 @@ export function ofFirst(first: number, value: number): string {
   return `${(value / first).toFixed(2)}× the first`;
 }
 
-/** Prints the medians, with their relation to the first, and keeps the samples. */
-export function report({ title, unit, note, samples, relation = () => '' }: Report): void {
+/** Prints the medians, with their relation to the first, and keeps the samples; what never ended is `Infinity`. */
+export function report({ title, unit, note, samples, spread = 'range', relation = () => '' }: Report): void {
   const [ours = []] = samples.values();
   console.log(`\n${title} (median of ${ours.length}${note ? `, ${note}` : ''})`);
   for (const [name, values] of samples) {
-    const range = `(${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)})`;
+    if (!values.every(Number.isFinite)) {
+      console.log(`  ${name.padEnd(52)} left alive`);
+      continue;
+    }
+    const range =
+      spread === 'p99'
+        ? `(p99 ${quantile(values, 0.99).toFixed(1)})`
+        : `(${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)})`;
     const figures = `${median(values).toFixed(1).padStart(9)} ${unit}   ${range.padEnd(20)}`;
     console.log(`  ${name.padEnd(52)} ${figures} ${relation(median(ours), median(values))}`.trimEnd());
   }
-  keep({ title, unit, samples });
+  keep(title, { unit, samples: Object.fromEntries(samples) });
 }
 
 /** One sample of a way to do a thing, in microseconds per call. */
@@ -85,15 +94,21 @@ export const samplers: Record<Statistic, (run: Candidate['run'], calls: number) 
   },
 };
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
 }
 
-function keep({ title, unit, samples }: Report): void {
+/** Of fewer than 100 values the 0.99 quantile is the largest. */
+function quantile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] as number;
+}
+
+/** Writes raw results beside those of other runs, with the machine they are of. */
+export function keep(title: string, results: object): void {
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const machine = { node: process.version, kernel: release(), cores: availableParallelism() };
   const file = new URL(`${title.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.json`, folder);
-  const text = JSON.stringify({ title, machine, unit, samples: Object.fromEntries(samples) }, null, 2);
+  const text = JSON.stringify({ title, machine, ...results }, null, 2);
   writeFileSync(file, `${text}\n`);
 }

@@ -1,0 +1,66 @@
+// Owns children of a peer, does what it is told in lines of JSON and answers in the same.
+import { openSync, readdirSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { median } from '../compare.ts';
+import { treeEnvironment } from '../survivors/cells.ts';
+import { type Child, peers } from '../survivors/peers.ts';
+
+const start = await peers[process.argv[2] ?? '']?.load();
+if (!start) throw new Error(`no peer ${process.argv[2]}`);
+const abort = new AbortController();
+let children: Child[] = [];
+
+/** What it can be told; its parameter and what it answers. */
+const commands = {
+  /** Their pids. */
+  async start({ count, script, output }: { count: number; script: string; output?: string }): Promise<number[]> {
+    const stdout = output ? openSync(output, 'a') : 'ignore';
+    const env = { ...process.env, ...treeEnvironment };
+    const request = { command: 'sh', args: ['-c', script], env, stdout, signal: abort.signal } as const;
+    children = await Promise.all(Array.from({ length: count }, () => start(request)));
+    return children.map(({ pid }) => pid);
+  },
+
+  /** From the abort until all are closed, and the CPU time of this process meanwhile. */
+  async abort(): Promise<{ ms: number; cpuMs: number }> {
+    const before = performance.now();
+    const cpu = process.cpuUsage();
+    abort.abort();
+    await Promise.all(children.map(({ closed }) => closed));
+    const { user, system } = process.cpuUsage(cpu);
+    return { ms: performance.now() - before, cpuMs: (user + system) / 1000 };
+  },
+
+  /** One after the other; medians of the times since the call. */
+  async times({ calls }: { calls: number }): Promise<{ started: number; exited: number; closed: number }> {
+    const samples = { started: [] as number[], exited: [] as number[], closed: [] as number[] };
+    for (let call = 0; call < calls; call++) {
+      const before = performance.now();
+      const child = await start({ command: 'true', args: [] });
+      samples.started.push(performance.now() - before);
+      await Promise.all([
+        child.exited.then(() => samples.exited.push(performance.now() - before)),
+        child.closed.then(() => samples.closed.push(performance.now() - before)),
+      ]);
+    }
+    return { started: median(samples.started), exited: median(samples.exited), closed: median(samples.closed) };
+  },
+
+  /** So many children, few at a time; the descriptors that are open then. */
+  async rounds({ count, atOnce }: { count: number; atOnce: number }): Promise<number> {
+    let left = count;
+    const work = async () => {
+      while (left-- > 0) await (await start({ command: 'true', args: [] })).closed;
+    };
+    await Promise.all(Array.from({ length: atOnce }, work));
+    return readdirSync('/proc/self/fd').length;
+  },
+};
+
+export type Commands = typeof commands;
+
+for await (const line of createInterface(process.stdin)) {
+  const [name, parameter] = JSON.parse(line) as [keyof Commands, never];
+  console.log(JSON.stringify(await commands[name](parameter)));
+}
+process.exit(1); // the bench is gone
