@@ -103,7 +103,7 @@ export function membersOf(cgroup: string): number[] {
   return pids.map(Number).filter((pid) => pid > 1);
 }
 
-export function killCgroup(path: string): void {
+function killCgroup(path: string): void {
   try {
     writeFileSync(join(path, 'cgroup.kill'), '1');
   } catch {

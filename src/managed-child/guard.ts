@@ -145,7 +145,7 @@ class Guard {
 }
 
 /** As the guard writes it, without its line. */
-export function encode({ leader, ...group }: GuardedGroup): string {
+function encode({ leader, ...group }: GuardedGroup): string {
   return [leader.pid, leader.startTicks, encodeManner(group)].join(':');
 }
 
