@@ -14,6 +14,7 @@ import { ManagedChild } from 'holdfast';
 import { isClean, type Verdict } from '../test/stress/judge.ts';
 import { heldFor } from '../test/stress/live-holder.ts';
 import { lockStorm } from '../test/stress/lock-storm.ts';
+import { ownerKills } from '../test/stress/owner-kills.ts';
 import { waitingCost } from '../test/stress/waiting-cost.ts';
 
 const { values } = parseArgs({
@@ -101,6 +102,12 @@ async function load(): Promise<AsyncDisposable> {
     },
   };
 }
+
+await check('300 owners killed at random instants of a spawn loop: nothing survives', async () => {
+  const counts = await ownerKills(300, 150_000);
+  console.log(counts);
+  return counts.owners === 300 && counts.processes > 300 && counts.survivors === 0;
+});
 
 const storms = [
   { backend: 'kernel', seconds: Number(values['storm-seconds']) },

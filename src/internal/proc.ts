@@ -43,6 +43,11 @@ export function parseStat(pid: number, stat: string | undefined): ProcessStat | 
   };
 }
 
+/** A zombie has, unless a thread of it goes on: what it has open stays so for as long. */
+function hasEnded({ state, threads }: ProcessStat): boolean {
+  return state === 'X' || (state === 'Z' && threads <= 1);
+}
+
 /**
  * Whether this very process runs; a zombie does not, unless a thread of it still ends (on a hung disk): what it has open
  * stays so for as long. `startTicks` 0 stands for unknown.
@@ -51,7 +56,7 @@ export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
   const stat = processStat(pid);
   // There is no `/proc`, or it hides the processes of other users (`hidepid`); what is merely hidden is not dead.
   if (!stat) return canSignal(pid);
-  if (stat.state === 'X' || (stat.state === 'Z' && stat.threads <= 1)) return false;
+  if (hasEnded(stat)) return false;
   return startTicks === 0 || stat.startTicks === startTicks;
 }
 
@@ -95,7 +100,7 @@ export function allPids(): number[] {
 export function membersOfGroup(processGroup: number): number[] {
   return allPids().filter((pid) => {
     const stat = processStat(pid);
-    return stat?.processGroup === processGroup && stat.state !== 'Z' && stat.state !== 'X';
+    return stat?.processGroup === processGroup && !hasEnded(stat);
   });
 }
 

@@ -27,12 +27,18 @@ forget() {
 # may be gone before; a leader of another start time is a stranger.
 is_ours() {
   [ "$2" = 0 ] && return 0
-  stat=
-  [ -r "/proc/$1/stat" ] || return 0
-  while read -r line; do stat="$stat$line"; done < "/proc/$1/stat"
-  [ -n "$stat" ] || return 0
-  set -- "$2" \${stat##*) }
+  read_stat "$1" || return 0
+  set -- "$2" $stat
   [ "$1" = "\${21}" ]
+}
+
+# The fields behind the name, in "stat".
+read_stat() {
+  stat=
+  [ -r "/proc/$1/stat" ] || return 1
+  while read -r line; do stat="$stat$line"; done < "/proc/$1/stat"
+  stat=\${stat##*) }
+  [ -n "$stat" ]
 }
 
 # Some shells need it before a negative number, others (busybox 1.35) take it for one.
@@ -62,16 +68,30 @@ undertake() { [ -n "$node" ] && "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER
 
 # The same where Node can't be run: until nothing is found for a while.
 search() {
+  above='0 1'
+  pid=$$
+  while read_stat "$pid"; do above="$above $pid"; set -- "$1" $stat; pid=$3; done
   clean=0
   pass=0
   while [ $clean -lt 25 ] && [ $pass -lt 500 ]; do
     clean=$((clean + 1))
     pass=$((pass + 1))
-    for environ in $(grep -slzF "$tag=\${1:+$1;}" /proc/[0-9]*/environ); do
+    for environ in $(grep -slzx "$tag=\${1:-[0-9]*};" /proc/[0-9]*/environ); do
       pid=\${environ#/proc/}
-      kill -s KILL "\${pid%/environ}" && clean=0
+      pid=\${pid%/environ}
+      is_foreign "$pid" || { kill -s KILL "$pid" && clean=0; }
     done
   done
+}
+
+# Whether a stranger started it with a copy of the tag: its parent lives, has another environment, and adopts nobody.
+is_foreign() {
+  read_stat "$1" || return 1
+  set -- $stat
+  case " $above " in *" $2 "*) return 1 ;; esac
+  grep -sqz . "/proc/$2/environ" || return 1
+  ! grep -sqzx "$tag=[0-9]*;" "/proc/$2/environ" \
+    && ! grep -sqx 'NSpid:.*[^0-9]1' "/proc/$2/status" && ! grep -sqx systemd "/proc/$2/comm"
 }
 
 # The lease timer of a group is a subshell that sleeps; its pid is in timer_PGID. The nap is killed with it.

@@ -71,15 +71,23 @@ case $3 in
   auto) [ -z "$2" ] || { echo $$ > "$2/cgroup.procs"; } 2> /dev/null ;;
   *) [ -z "$2" ] || echo $$ > "$2/cgroup.procs" || exit 126 ;;
 esac
-shift 3
+if [ -n "$4" ]; then PWD=\${4#=}; export PWD; else unset PWD; fi
+if [ -n "$5" ]; then OLDPWD=\${5#=}; export OLDPWD; else unset OLDPWD; fi
+if [ -n "$6" ]; then SHLVL=\${6#=}; export SHLVL; else unset SHLVL; fi
+shift 6
 exec "$@" 3>&-
 `;
+
+/** The variables that shells set for themselves, as the program shall see them: '=' and the value, or '' for none. */
+function ownVariables({ env = process.env }: Settings): string[] {
+  return ['PWD', 'OLDPWD', 'SHLVL'].map((name) => (env[name] === undefined ? '' : `=${env[name]}`));
+}
 
 function spawnByShell({ command, args, settings, sequence, held, cgroup = '', registration }: Launch): ChildProcess {
   checkProgram(command, settings);
   const descriptors = layOutDescriptors([...settings.stdio, 'ignore'], held);
   const stdio = registration ? descriptors.with(3, registration.pipe) : descriptors;
-  const known = [registration?.line ?? '', cgroup, settings.containment];
+  const known = [registration?.line ?? '', cgroup, settings.containment, ...ownVariables(settings)];
   return spawn('/bin/sh', ['-c', ENTER, 'sh', ...known, command, ...args], spawnOptions(settings, sequence, stdio));
 }
 

@@ -1,15 +1,18 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import {
-  allPids,
+  hasProc,
   identityOf,
   isAlive,
   type ProcessIdentity,
+  parseStat,
   processStat,
   startedAt,
   visibleCommandLine,
 } from '../internal/proc.ts';
 import { now, sleep, wallClock } from '../internal/time.ts';
 import { allCgroups, membersOf, removeCgroup } from './cgroup.ts';
+import { scanProcesses } from './scan.ts';
 import { deadOwnerIn, deadOwnerOf } from './tag.ts';
 
 /** A process of a tree whose owner is dead. */
@@ -34,19 +37,47 @@ interface Left extends ProcessIdentity {
 
 /** Lists what dead owners left on this host, and ends it if asked to. */
 export async function sweep(kill: boolean): Promise<Orphan[]> {
-  const found = findAll();
-  const described = found.map((left) => ({ left, ...describe(left) }));
-  if (kill) await endAll(found);
-  return described.map(({ left, ...orphan }) => ({ ...orphan, ended: kill && !isAlive(left) }));
+  const orphans = new Map<string, Omit<Orphan, 'ended'> & ProcessIdentity>();
+  const list = (left: Left) => {
+    const key = `${left.pid}:${left.startTicks}`;
+    if (!orphans.has(key)) orphans.set(key, describe(left));
+  };
+  const first = [...findAll()];
+  first.forEach(list);
+  if (kill) await endAll(first, list);
+  return [...orphans.values()].map(({ startTicks, ...orphan }) => ({
+    ...orphan,
+    ended: kill && !isAlive({ pid: orphan.pid, startTicks }),
+  }));
+}
+
+/** Each as it is found, for it may fork and exit all the time; until there are no more. */
+async function endAll(first: readonly Left[], onFound: (left: Left) => void): Promise<void> {
+  const deadline = now() + END_LIMIT_MS;
+  let found: Iterable<Left> = first;
+  for (let isAny = true; isAny && now() < deadline; found = findAll()) {
+    isAny = false;
+    for (const left of found) {
+      isAny = true;
+      onFound(left);
+      end(left);
+    }
+    await sleep(5);
+  }
+  for (const { path } of deadCgroups()) removeCgroup(path);
 }
 
 /** By tag, and by the cgroups of dead owners, in which are also those that have cleared their environment. */
-function findAll(): Left[] {
-  const owners = new Map<number, ProcessIdentity | undefined>();
-  for (const pid of allPids()) owners.set(pid, deadOwnerOf(pid));
-  for (const { path, owner } of deadCgroups()) for (const pid of membersOf(path)) owners.set(pid, owner);
-  for (const pid of ownLine()) owners.delete(pid);
-  return [...owners].flatMap(([pid, owner]) => (owner ? [{ ...identityOf(pid), owner }] : []));
+function* findAll(): Generator<Left> {
+  if (!hasProc()) return;
+  const spared = ownLine();
+  const scope = { self: process.pid, groups: new Set<number>() };
+  for (const found of scanProcesses({ readFileSync, readdirSync, parseStat }, deadOwnerOf, scope)) {
+    if (found && !spared.has(found.pid)) yield { ...found, owner: found.mark };
+  }
+  for (const { path, owner } of deadCgroups()) {
+    for (const pid of membersOf(path)) if (!spared.has(pid)) yield { ...identityOf(pid), owner };
+  }
 }
 
 function deadCgroups(): { readonly path: string; readonly owner: ProcessIdentity }[] {
@@ -63,19 +94,10 @@ function ownLine(): Set<number> {
   return line;
 }
 
-function describe(left: Left): Omit<Orphan, 'ended'> {
-  const command = visibleCommandLine(left.pid);
-  return { pid: left.pid, ownerPid: left.owner.pid, command, startedAt: startedAt(left) ?? wallClock() };
-}
-
-/** Until nothing is left, for what is killed may have just started another. */
-async function endAll(found: readonly Left[]): Promise<void> {
-  const deadline = now() + END_LIMIT_MS;
-  for (let left = found; left.length > 0 && now() < deadline; left = findAll()) {
-    for (const each of left) end(each);
-    await sleep(5);
-  }
-  for (const { path } of deadCgroups()) removeCgroup(path);
+function describe(left: Left): Omit<Orphan, 'ended'> & ProcessIdentity {
+  const { pid, startTicks, owner } = left;
+  const command = visibleCommandLine(pid);
+  return { pid, startTicks, ownerPid: owner.pid, command, startedAt: startedAt(left) ?? wallClock() };
 }
 
 function end(orphan: ProcessIdentity): void {

@@ -1,13 +1,11 @@
 import type { readdirSync, readFileSync } from 'node:fs';
-import type { parseStat } from '../internal/proc.ts';
+import type { ProcessIdentity, parseStat } from '../internal/proc.ts';
 
-/** A process that carries the tag. */
-export interface Tagged {
-  readonly pid: number;
-  readonly startTicks: number;
+/** A process that was found. */
+export interface Found<Mark> extends ProcessIdentity {
   readonly processGroup: number;
-  /** Which child of the owner it is, or belongs to. */
-  readonly sequence: number;
+  /** What its environment says of it. */
+  readonly mark: Mark;
 }
 
 /** What a scan looks with; the undertaker brings its own. */
@@ -17,77 +15,103 @@ export interface ScanTools {
   readonly parseStat: typeof parseStat;
 }
 
+export interface ScanScope {
+  /** The pid of who looks. */
+  readonly self: number;
+  /** Process groups that are known to be the owner's. */
+  readonly groups: ReadonlySet<number>;
+  /** A pid, if all that can be found was created after it, and less than one round of pids ago. */
+  readonly since?: number | undefined;
+}
+
 /**
- * Looks at the environment of every process, and yields after each: what it found, or undefined. What it yields should be
+ * Looks at the environment of every process and yields after each: what it found, or undefined. What it yields should be
  * signalled at once: it may be a process that forks and exits all the time.
  *
  * A process can hide from one look through `/proc` by forking and exiting in the meantime. So the scan reads which pid was
  * given out last, before and after, and looks at those in between until there are none: then every process that
  * lives has been looked at. Where the system does not tell the last pid, or new ones never stop coming, it looks often.
  *
- * It leaves out what a stranger started with a copy of the tag: a process whose parent is neither tagged, nor above `self`
- * (to which the kernel gives those that lost theirs).
+ * It leaves out what a stranger started with a copy of the mark: a process whose parent lives, shows no mark, and is none of
+ * those to which the kernel gives processes that lost theirs: what is above `self`, an init, a user's service manager.
  *
  * Self-contained, without any outer name: the undertaker runs its text.
  *
- * @param since a pid, if every process of interest was created after it and less than one round of pids ago.
+ * @param markIn what an environment says, undefined for a stranger's.
  */
-export function* scanTagged(
+export function* scanProcesses<Mark>(
   { readFileSync, readdirSync, parseStat }: ScanTools,
-  tag: string,
-  self: number,
-  since?: number,
-): Generator<Tagged | undefined, void> {
+  markIn: (environ: string) => Mark | undefined,
+  { self, groups, since }: ScanScope,
+): Generator<Found<Mark> | undefined, void> {
   const ENOUGH_PASSES = 25;
   const ENOUGH_NEWCOMERS = 1_000;
-  /** One that changes its program may have to read the new one from a disk. */
+  /** Who changes its program may have to read the new one from a disk. */
   const PATIENCE_PASSES = 2_000;
+  /** How often one that has arguments must show no environment until it is believed to have none. */
+  const ENOUGH_DENIALS = 5;
   const FLAG_KERNEL_THREAD = 0x200000;
+  /** Empty for a process without memory of its own: a kernel thread, a zombie, one that changes its program. */
   const read = (path: string) => {
     try {
       return readFileSync(path, 'latin1');
-    } catch {
-      return undefined;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'ESRCH' ? '' : undefined;
     }
   };
-  const lastPid = () => Number(read('/proc/loadavg')?.split(' ')[4]) || undefined;
-  const statOf = (pid: number) => parseStat(pid, read(`/proc/${pid}/stat`));
-  const newestFirst = () => {
+  const numbersIn = (path: string) => {
     try {
-      return readdirSync('/proc').map(Number).filter(Number.isInteger).reverse();
+      return readdirSync(path).map(Number).filter(Number.isInteger).reverse();
     } catch {
       return [];
     }
   };
+  const lastPid = () => Number(read('/proc/loadavg')?.split(' ')[4]) || undefined;
+  const statOf = (pid: number) => parseStat(pid, read(`/proc/${pid}/stat`));
   /** The pids that were given out after `before`, up to `last`; they begin anew at the end of their range. */
   const createdIn = (before: number, last: number) => {
     if (last >= before && last - before <= ENOUGH_NEWCOMERS) {
       return Array.from({ length: last - before }, (_, index) => last - index);
     }
-    return newestFirst().filter((pid) => (last >= before ? pid > before && pid <= last : pid > before || pid <= last));
+    return numbersIn('/proc').filter((pid) =>
+      last >= before ? pid > before && pid <= last : pid > before || pid <= last,
+    );
   };
-  const valueIn = (environ: string) => {
-    const at = `\0${environ}`.indexOf(`\0${tag}=`);
-    return at < 0 ? undefined : Number.parseInt(environ.slice(at + tag.length + 1), 10);
+  /** Of its other threads, if the main one has ended. */
+  const environOf = (pid: number) => {
+    const environ = read(`/proc/${pid}/environ`);
+    const stat = environ === '' ? statOf(pid) : undefined;
+    if (stat?.state !== 'Z' || stat.threads <= 1) return environ;
+    const environs = numbersIn(`/proc/${pid}/task`).map((thread) => read(`/proc/${pid}/task/${thread}/environ`));
+    return environs.find(Boolean) ?? environ;
   };
-  /** Between its old program and its new one a process has no environment to read, nor arguments. */
-  const isChangingProgram = (pid: number) => {
-    const stat = read(`/proc/${pid}/cmdline`) === '' ? statOf(pid) : undefined;
-    return stat !== undefined && stat.state !== 'Z' && stat.state !== 'X' && !(stat.flags & FLAG_KERNEL_THREAD);
+  const denials = new Map<number, number>();
+  /** Between its old program and its new one a process shows no environment, nor arguments. */
+  const isUnclear = (pid: number) => {
+    const stat = statOf(pid);
+    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.state === 'X' || (stat.state === 'Z' && stat.threads <= 1))
+      return false;
+    if (read(`/proc/${pid}/cmdline`)) denials.set(pid, (denials.get(pid) ?? 0) + 1);
+    return (denials.get(pid) ?? 0) < ENOUGH_DENIALS;
   };
-  const above = new Set([1]);
-  for (let pid = self; pid > 1 && !above.has(pid); pid = statOf(pid)?.parent ?? 0) above.add(pid);
+  const above = new Set([0, 1]);
+  for (let pid = self; !above.has(pid); pid = statOf(pid)?.parent ?? 0) above.add(pid);
+  const adopts = (pid: number) =>
+    above.has(pid) ||
+    /^NSpid:.*\t1$/m.test(read(`/proc/${pid}/status`) ?? '') ||
+    read(`/proc/${pid}/comm`) === 'systemd\n';
   const isForeign = (parent: number) => {
-    if (above.has(parent) || parent <= 0) return false;
-    const environ = read(`/proc/${parent}/environ`);
-    return environ !== undefined && environ !== '' && valueIn(environ) === undefined;
+    const environ = environOf(parent);
+    if (!environ || markIn(environ) !== undefined || adopts(parent)) return false;
+    return !groups.has(statOf(parent)?.processGroup ?? 0);
   };
-  /** Its own pid, for the number may be that of a thread. */
-  const describe = (number: number, sequence: number) => {
+  /** By its own pid, for the number may be that of a thread. */
+  const describe = (number: number, mark: Mark) => {
     const pid = Number(/^Tgid:\s*(\d+)$/m.exec(read(`/proc/${number}/status`) ?? '')?.[1] ?? number);
     const stat = statOf(pid);
-    if (!stat || stat.state === 'Z' || stat.state === 'X' || isForeign(stat.parent)) return undefined;
-    return { pid, startTicks: stat.startTicks, processGroup: stat.processGroup, sequence };
+    return stat && !isForeign(stat.parent)
+      ? { pid, startTicks: stat.startTicks, processGroup: stat.processGroup, mark }
+      : undefined;
   };
 
   let before = since;
@@ -95,15 +119,21 @@ export function* scanTagged(
   for (let pass = 0; pass < ENOUGH_PASSES || (unclear.length > 0 && pass < PATIENCE_PASSES); pass++) {
     const last = lastPid();
     if (last !== undefined && last === before && unclear.length === 0) return;
-    const pids = before === undefined || last === undefined ? newestFirst() : createdIn(before, last);
+    const pids = before === undefined || last === undefined ? numbersIn('/proc') : createdIn(before, last);
     const again = unclear;
     unclear = [];
     for (const pid of [...pids, ...again]) {
-      const environ = read(`/proc/${pid}/environ`);
-      const sequence = environ ? valueIn(environ) : undefined;
-      if (environ === '' && isChangingProgram(pid)) unclear.push(pid);
-      yield sequence === undefined ? undefined : describe(pid, sequence);
+      const environ = environOf(pid);
+      const mark = environ ? markIn(environ) : undefined;
+      if (environ === '' && isUnclear(pid)) unclear.push(pid);
+      yield mark === undefined ? undefined : describe(pid, mark);
     }
     before = last;
   }
+}
+
+/** The value of a tag; self-contained as well. */
+export function sequenceIn(environ: string, tag: string): number | undefined {
+  const at = `\0${environ}`.indexOf(`\0${tag}=`);
+  return at < 0 ? undefined : Number.parseInt(environ.slice(at + tag.length + 1), 10);
 }

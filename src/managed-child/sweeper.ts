@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { forkCount, hasProc, parseStat, pidLimit } from '../internal/proc.ts';
 import { afterPoll, now } from '../internal/time.ts';
-import { scanTagged, type Tagged } from './scan.ts';
+import { type Found, scanProcesses, sequenceIn } from './scan.ts';
 import { tagName } from './tag.ts';
 
 /** A child whose processes are looked for. */
@@ -12,7 +12,7 @@ interface Search {
   /** What {@link forksBefore} told before its start. */
   readonly forks: number | undefined;
   /** Called at once, while the scan goes on. */
-  readonly onFound: (found: Tagged) => void;
+  readonly onFound: (found: Found<number>) => void;
 }
 
 /** How long this event loop may be kept from its work at a time. */
@@ -45,10 +45,13 @@ class Sweeper {
 }
 
 async function lookFor(searches: ReadonlyMap<number, Search>): Promise<void> {
-  const scan = scanTagged({ readFileSync, readdirSync, parseStat }, tagName(), process.pid, oldestLeader(searches));
+  const markIn = (environ: string) => sequenceIn(environ, tagName());
+  const groups = new Set([...searches.values()].map(({ leader }) => leader));
+  const scope = { self: process.pid, groups, since: oldestLeader(searches) };
+  const scan = scanProcesses({ readFileSync, readdirSync, parseStat }, markIn, scope);
   let begin = now();
   for (const found of scan) {
-    if (found) searches.get(found.sequence)?.onFound(found);
+    if (found) searches.get(found.mark)?.onFound(found);
     if (now() - begin < SLICE_MS) continue;
     await new Promise<void>((resolve) => afterPoll(resolve));
     begin = now();

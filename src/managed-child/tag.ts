@@ -32,22 +32,22 @@ let inherited: Record<string, string> | undefined;
 
 /** What this process carries for the owners above it: a child whose environment is chosen anew is theirs nevertheless. */
 function inheritedTags(): Record<string, string> {
-  inherited ??= Object.fromEntries(tagsOf(process.pid).map((tag) => tag.split('=', 2) as [string, string]));
+  inherited ??= Object.fromEntries(
+    tagsIn(read('/proc/self/environ') ?? '').map((tag) => tag.split('=', 2) as [string, string]),
+  );
   return inherited;
 }
 
-/** None for a process that is not tagged, or that this user may not read. */
-function tagsOf(pid: number): string[] {
-  const environ = read(`/proc/${pid}/environ`);
-  return environ?.includes(PREFIX) ? environ.split('\0').filter((variable) => variable.startsWith(PREFIX)) : [];
+function tagsIn(environ: string): string[] {
+  return environ.includes(PREFIX) ? environ.split('\0').filter((variable) => variable.startsWith(PREFIX)) : [];
 }
 
 /**
- * The dead owner that left a process behind: one of those it is tagged with, of this boot and pid namespace, since
+ * The dead owner of a process with this environment: one of those it is tagged with, of this boot and pid namespace, since
  * elsewhere a pid means nothing.
  */
-export function deadOwnerOf(pid: number): ProcessIdentity | undefined {
-  return tagsOf(pid).map(deadOwnerIn).find(Boolean);
+export function deadOwnerOf(environ: string): ProcessIdentity | undefined {
+  return tagsIn(environ).map(deadOwnerIn).find(Boolean);
 }
 
 /** The owner in the name of a variable or cgroup, if it is dead. */

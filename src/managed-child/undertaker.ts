@@ -1,23 +1,29 @@
 import { parseStat } from '../internal/proc.ts';
-import { type ScanTools, scanTagged } from './scan.ts';
+import { type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
+
+/** What the undertaker works with. */
+interface UndertakerTools extends ScanTools {
+  readonly scanProcesses: typeof scanProcesses;
+  readonly sequenceIn: typeof sequenceIn;
+  readonly process: Pick<NodeJS.Process, 'pid' | 'kill'>;
+  now(): number;
+  sleep(ms: number): void;
+}
 
 /**
  * What the guard runs by Node when the owner is gone, or a lease has expired: it ends what left its process group, found by
- * its tag. Those in a registered group are the guard's until their grace is over.
+ * its tag. Those in a registered group are the guard's until their grace is over. It stays until no group is left, since
+ * whoever is asked to end may start another.
  *
  * Self-contained, without any outer name: the guard has its text only.
  *
  * @param only the child to end, or '' for all.
  * @param groups as the guard knows them: `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`.
  */
-function bury(
-  scan: typeof scanTagged,
-  tools: ScanTools & { readonly now: () => number },
-  [tag = '', only = '', ...groups]: readonly string[],
-  process: NodeJS.Process,
-): void {
+function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly string[]): void {
   const LIMIT_MS = 10_000;
-  const begin = tools.now();
+  const { process, readdirSync, readFileSync, now } = tools;
+  const begin = now();
   const known = new Map(
     groups.map((group) => {
       const [processGroup = 0, , graceMs = 0, signal = 0, sequence = 0] = group.split(':').map(Number);
@@ -25,22 +31,24 @@ function bury(
     }),
   );
   const graces = [...known.values()].map(({ graceMs }) => graceMs);
+  const pgids = new Set([...known.values()].map(({ processGroup }) => processGroup).filter((pgid) => pgid > 1));
   const told = new Set<string>();
   const send = (pid: number, signal: NodeJS.Signals | number) => {
     try {
-      process.kill(pid, signal);
+      return process.kill(pid, signal);
     } catch {
-      // it is gone, or another user's
+      return false; // it is gone, or another user's
     }
   };
   /** Signals what is found; how many that changed, or undefined if there was none. */
   const round = (elapsedMs: number) => {
     let signalled: number | undefined;
-    for (const found of scan(tools, tag, process.pid)) {
-      if (!found || (only !== '' && found.sequence !== Number(only))) continue;
+    const markIn = (environ: string) => tools.sequenceIn(environ, tag);
+    for (const found of tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids })) {
+      if (!found || (only !== '' && found.mark !== Number(only))) continue;
       signalled ??= 0;
-      const { pid, startTicks, processGroup, sequence } = found;
-      const group = known.get(sequence);
+      const { pid, startTicks, processGroup, mark } = found;
+      const group = known.get(mark);
       if (!group || elapsedMs >= group.graceMs) {
         send(pid, 'SIGKILL');
         signalled += 1;
@@ -53,15 +61,27 @@ function bury(
     }
     return signalled;
   };
-  const clock = new Int32Array(new SharedArrayBuffer(4));
+  const isLeft = (pid: number) => {
+    try {
+      const stat = tools.parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
+      return stat !== undefined && pgids.has(stat.processGroup) && (stat.state !== 'Z' || stat.threads > 1);
+    } catch {
+      return false;
+    }
+  };
+  /** Who runs in a group and shows no tag: it wrote over its environment, or cleared it. */
+  const isGroupLeft = () =>
+    [...pgids].some((processGroup) => send(-processGroup, 0)) && readdirSync('/proc').map(Number).some(isLeft);
   let napMs = 2;
-  for (;;) {
-    const signalled = round(tools.now() - begin);
-    const elapsedMs = tools.now() - begin;
-    if (signalled === undefined || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
-    napMs = signalled > 0 ? 2 : Math.min(napMs * 2, 1_000);
+  for (let isLast = false; ; ) {
+    const signalled = round(now() - begin);
+    const elapsedMs = now() - begin;
+    if ((signalled === undefined && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
+    isLast = signalled === undefined && !isGroupLeft();
+    if (isLast) continue;
+    napMs = signalled ? 2 : Math.min(napMs * 2, 1_000);
     const nextMs = Math.min(...graces.filter((graceMs) => graceMs > elapsedMs)) - elapsedMs;
-    Atomics.wait(clock, 0, 0, Math.min(napMs, nextMs));
+    tools.sleep(Math.min(napMs, nextMs));
   }
 }
 
@@ -71,6 +91,11 @@ const HELPERS = 'const __name = (named) => named;';
 /** The program, as `node -e` takes it: its arguments are the tag, the child to end or '', and the groups. */
 export const UNDERTAKER: string = `${HELPERS}
 const { readFileSync, readdirSync } = require('node:fs');
-const tools = { readFileSync, readdirSync, parseStat: ${parseStat}, now: () => performance.now() };
-(${bury})(${scanTagged}, tools, process.argv.slice(1), process);
+const parseStat = ${parseStat};
+const scanProcesses = ${scanProcesses};
+const sequenceIn = ${sequenceIn};
+const now = () => performance.now();
+const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+const tools = { readFileSync, readdirSync, parseStat, scanProcesses, sequenceIn, process, now, sleep };
+(${bury})(tools, process.argv.slice(1));
 `;

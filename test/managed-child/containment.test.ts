@@ -88,14 +88,18 @@ describe.runIf(directory)('a cgroup', () => {
     await child.terminate();
   });
 
-  test('changes nothing of what the program sees: arguments, environment, working directory', async () => {
+  test.each([
+    ['as it is', {}],
+    ['with what shells set themselves', { PWD: '/elsewhere', OLDPWD: '/nowhere', SHLVL: '7' }],
+    ['without', { PWD: undefined, OLDPWD: undefined, SHLVL: undefined }],
+  ])('changes nothing of what the program sees: arguments, working directory, environment %s', async (_, more) => {
     const program = `
       const { argv0, argv, env } = process;
-      const { PWD, OLDPWD, ...rest } = Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('HOLD')));
+      const rest = Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('HOLD')));
       console.log(JSON.stringify([argv0, argv.slice(1), rest, process.cwd()]));
     `;
     const args = ['-e', program, '--', '', 'a b', '$HOME `id` "quoted" \'single\'', 'line\nbreak', '*'];
-    const env = { ...process.env, EMPTY: '', TRICKY: '$(id) \n "x"' };
+    const env = { ...process.env, EMPTY: '', TRICKY: '$(id) \n "x"', ...more };
     const [bare, contained] = await Promise.all(
       (['group', 'cgroup'] as const).map((containment) =>
         output(process.execPath, args, { containment, env, cwd: '/' }),
