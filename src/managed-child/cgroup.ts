@@ -9,11 +9,11 @@ import { tagName } from './tag.ts';
  */
 export function cgroupPlace(): { readonly directory: string } | { readonly why: string } {
   const own = /^0::(.*)$/m.exec(read('/proc/self/cgroup') ?? '')?.[1];
-  const mount = mountPoint();
-  if (own === undefined || !mount) return { why: 'no cgroup v2 is mounted' };
+  const mounts = mountPoints();
+  if (own === undefined || mounts.length === 0) return { why: 'no cgroup v2 is mounted' };
+  const mount = mounts.find(({ root }) => !relative(root, own).startsWith('..'));
+  if (!mount) return { why: `the cgroup of this process (${own}) is not below one that is mounted` };
   const below = relative(mount.root, own);
-  if (below.startsWith('..'))
-    return { why: `the cgroup of this process (${own}) is not below the one that is mounted` };
   const directory = join(mount.directory, below);
   try {
     accessSync(directory, constants.W_OK);
@@ -26,12 +26,14 @@ export function cgroupPlace(): { readonly directory: string } | { readonly why: 
 }
 
 /** A machine may have cgroups of version 1 at `/sys/fs/cgroup`, and version 2 at `unified` below it. */
-function mountPoint(): { readonly root: string; readonly directory: string } | undefined {
-  const line = read('/proc/self/mountinfo')
-    ?.split('\n')
-    .find((each) => / - cgroup2 /.test(each));
-  const [, , , root, directory] = line?.split(' ').map(unescapeField) ?? [];
-  return root && directory ? { root, directory } : undefined;
+function mountPoints(): { readonly root: string; readonly directory: string }[] {
+  const lines = read('/proc/self/mountinfo')?.split('\n') ?? [];
+  return lines
+    .filter((line) => / - cgroup2 /.test(line))
+    .map((line) => {
+      const [, , , root = '', directory = ''] = line.split(' ').map(unescapeField);
+      return { root, directory };
+    });
 }
 
 /** `mountinfo` writes a blank as `\\040`. */
@@ -94,8 +96,8 @@ export class Cgroup {
 
 /** The cgroups that owners on this host made, whoever they are; by path. */
 export function allCgroups(): string[] {
-  const mount = mountPoint();
-  return mount ? foldersBelow(mount.directory).filter((path) => /\/HOLDFAST_CHILD_[^/]+$/.test(path)) : [];
+  const folders = mountPoints().flatMap(({ directory }) => foldersBelow(directory));
+  return folders.filter((path) => /\/HOLDFAST_CHILD_[^/]+$/.test(path));
 }
 
 export function membersOf(cgroup: string): number[] {

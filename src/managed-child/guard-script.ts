@@ -3,9 +3,10 @@
  * or a lease expires.
  *
  * Its arguments are a Node to run the undertaker by ('' where there is none), the tag of the owner's children, what the paths
- * of their cgroups begin with ('' where there are none), and the groups there are, so that a guard which follows another
- * knows them from its first instant on; `HOLDFAST_UNDERTAKER` is the undertaker's text. A group is `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is
- * the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL is a number, since shells know few names.
+ * of their cgroups begin with ('' where there are none), and lines to begin with, so that a guard which follows another
+ * knows what that knew from its first instant on; `HOLDFAST_UNDERTAKER` is the undertaker's text. A group is
+ * `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL
+ * is a number, since shells know few names.
  *
  * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID SECONDS` lets its lease end in so long, instead of what was told
  * before; `L PGID` drops it. When a lease ends it writes `expired PGID`, then kills.
@@ -15,12 +16,30 @@ trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
 unset HOLDFAST_GUARD
 node=$1 tag=$2 cgroups=$3
 shift 3
-groups=' ' is_starting=
+is_starting=
 
-forget() {
-  case $groups in
-    *" $1:"*) rest=\${groups#*" $1:"}; groups="\${groups%%" $1:"*} \${rest#* }" ;;
-  esac
+# A group is in group_PGID, empty once it is forgotten: to cut one out of a long text takes time that grows with its square.
+# The numbers are in "order", some twice or forgotten, until "gather" makes it new.
+order= added=0 enough=1000
+add() {
+  eval "group_\${1%%:*}=\\$1"
+  order="$order \${1%%:*}"
+  added=$((added + 1))
+  [ $added -lt $enough ] && return
+  gather
+  order= added=0
+  for group in $groups; do eval "group_\${group%%:*}=\\$group"; order="$order \${group%%:*}"; added=$((added + 1)); done
+  enough=$((added * 2 + 1000))
+}
+
+forget() { eval "group_$1="; }
+
+gather() {
+  groups=
+  for pgid in $order; do
+    eval "group=\\\${group_$pgid:-} group_$pgid="
+    groups="$groups\${group:+$group }"
+  done
 }
 
 # Whether the group is still the one that was added. Its number stays reserved while it has members, its leader's stat
@@ -94,23 +113,36 @@ is_foreign() {
     && ! grep -sqx 'NSpid:.*[^0-9]1' "/proc/$2/status" && ! grep -sqx systemd "/proc/$2/comm"
 }
 
-# The lease timer of a group is a subshell that sleeps; its pid is in timer_PGID. The nap is killed with it.
+# What has ended may have been reaped, and its number may be a stranger's.
+is_child() {
+  [ -r /proc/self/stat ] || return 0
+  read_stat "$1" || return 1
+  set -- $stat
+  [ "$2" = $$ ]
+}
+
+# The lease timer of a group is a subshell that sleeps; its pid is in timer_PGID. The nap is killed with it. By ALRM, which
+# is not ignored here: what is, is ignored in the subshell until it has set its trap, and lost if it comes before.
 drop_lease() {
   eval "timer=\\\${timer_$1:-} timer_$1="
-  [ -n "$timer" ] && kill -s TERM "$timer"
+  [ -n "$timer" ] && is_child "$timer" && kill -s ALRM "$timer"
 }
 
 # Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
 expire() {
-  trap 'kill -s KILL "$nap"; exit' TERM
+  nap=
+  trap '[ -z "$nap" ] || { kill -s KILL "$nap"; wait "$nap"; }; exit' ALRM
   sleep "$2" & nap=$!
   wait "$nap"
-  # This sleep may not know fractions.
-  if [ $? = 1 ]; then sleep "\${2%.*}" & nap=$!; wait "$nap"; fi
-  trap '' TERM
+  case $? in
+    # This sleep may not know fractions.
+    1) sleep "\${2%.*}" & nap=$!; wait "$nap" ;;
+    # There is none.
+    126|127) exit ;;
+  esac
+  trap '' ALRM
   if ! kill -s 0 $$ && kill -s 0 $PPID; then exit; fi
-  group=\${groups#*" $1:"}
-  group=$1:\${group%% *}
+  eval "group=\\$group_$1"
   sequence=\${group##*:}
   echo "expired $1"
   IFS=' :'
@@ -119,21 +151,34 @@ expire() {
   undertake "$sequence" "$1:0:0:9:$sequence" || search "$sequence"
 }
 
-for known in "$@"; do groups="$groups$known "; done
+# A shell that can't fork (the limit of processes is reached, maybe by the very tree) ends at once: what is left to do then
+# needs no other process.
+last_resort() {
+  set -- $groups
+  IFS=' :'
+  for group in "$@"; do kill_group $group; done
+  unset IFS
+  [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" ''
+}
 
-while read -r verb group time; do
-  case $verb in
+obey() {
+  case $1 in
     \\?) is_starting=yes ;;
-    +) forget "\${group%%:*}"; groups="$groups$group "; is_starting= ;;
-    -) forget "$group"; drop_lease "$group" ;;
-    l) drop_lease "$group"; expire "$group" "$time" & eval "timer_$group=$!" ;;
-    L) drop_lease "$group" ;;
+    +) add "$2"; is_starting= ;;
+    -) forget "$2"; drop_lease "$2" ;;
+    l) drop_lease "$2"; expire "$2" "$3" & eval "timer_$2=$!" ;;
+    L) drop_lease "$2" ;;
   esac
-done
+}
+
+for line in "$@"; do obey $line; done
+while read -r verb group time; do obey "$verb" "$group" "$time"; done
 
 # Nothing is left where all were forgotten, unless one was being started when the owner was killed.
-[ "$groups" = ' ' ] && [ -z "$is_starting" ] && exit
+gather
+[ -z "$groups" ] && [ -z "$is_starting" ] && exit
 
+trap 'unset IFS; last_resort' EXIT
 IFS=' :'
 set -- $groups
 left=
@@ -180,6 +225,7 @@ while [ -n "$left" ]; do
 done
 unset IFS
 wait "$burial" || search ''
+trap - EXIT
 IFS=' :'
 set -- $groups
 while [ $# -ge 5 ]; do drop_lease "$1"; shift 5; done

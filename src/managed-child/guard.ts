@@ -29,6 +29,9 @@ const TAKE_LIMIT_MS = 1_000;
 /** Between tries to replace a guard that was killed, where no process can be started. */
 const RETRY_MS = 100;
 
+/** Thirty years; shells and their tools disagree on what is more. */
+const MAX_NAP_SECONDS = 1e9;
+
 /**
  * The guard is one small process beside this Node process (one per worker thread that starts children), in a session of its
  * own, tied to it by a pipe. The kernel closes the pipe when this process ends, however it ends, `kill -9` included; the
@@ -54,7 +57,7 @@ class Guard {
     await before;
     try {
       const { stdin } = await this.#ensure();
-      this.#tell('?\n');
+      this.#tell('?');
       return await start(stdin as Writable);
     } finally {
       const limit = after(TAKE_LIMIT_MS, resolve, { idle: true });
@@ -68,7 +71,7 @@ class Guard {
   /** @param onExpired called before the group is seen to end, if its lease was the cause. */
   add(group: GuardedGroup, onExpired: () => void): void {
     this.#groups.set(group.leader.pid, { ...group, deadlineMs: undefined, onExpired });
-    if (this.#process) this.#tell(`+ ${encode(group)}\n`);
+    if (this.#process) this.#tell(encodeGroup(group));
     else this.#replace();
   }
 
@@ -82,12 +85,12 @@ class Guard {
 
   forget(pgid: number): void {
     this.#groups.delete(pgid);
-    this.#tell(`- ${pgid}\n`);
+    this.#tell(`- ${pgid}`);
   }
 
   #tell(line: string): void {
     this.#told = new Promise((resolve) => {
-      if (this.#process?.stdin?.writable) this.#process.stdin.write(line, () => resolve());
+      if (this.#process?.stdin?.writable) this.#process.stdin.write(`${line}\n`, () => resolve());
       else resolve();
     });
   }
@@ -107,19 +110,20 @@ class Guard {
 
   /** What was started is the guard only if it runs. */
   #start(): ChildProcess {
-    const groups = [...this.#groups.values()];
-    const started = spawnGuard(groups.map(encode));
+    const started = spawnGuard([...this.#groups.values()].flatMap(linesOf));
     for (const emitter of [started, started.stdin, started.stdout]) emitter?.on('error', ignore);
     if (started.pid === undefined) return started;
     this.#process = started;
+    const startedMs = now();
     started.once('exit', () => {
       started.stdout?.destroy();
       this.#process = undefined;
-      this.#replace();
+      // One that ends at once would do so again.
+      if (now() - startedMs > RETRY_MS) this.#replace();
+      else after(RETRY_MS, () => this.#replace(), { idle: true });
     });
     for (const handle of [started, started.stdin, started.stdout]) (handle as { unref?(): void } | null)?.unref?.();
     this.#listen(started.stdout as Readable);
-    for (const group of groups) if (group.deadlineMs !== undefined) this.#tell(encodeLease(group));
     return started;
   }
 
@@ -144,9 +148,13 @@ class Guard {
   }
 }
 
-/** As the guard writes it, without its line. */
-function encode({ leader, ...group }: GuardedGroup): string {
-  return [leader.pid, leader.startTicks, encodeManner(group)].join(':');
+/** What a guard must be told of a group. */
+function linesOf(group: Guarded): string[] {
+  return group.deadlineMs === undefined ? [encodeGroup(group)] : [encodeGroup(group), encodeLease(group)];
+}
+
+function encodeGroup({ leader, ...group }: GuardedGroup): string {
+  return `+ ${[leader.pid, leader.startTicks, encodeManner(group)].join(':')}`;
 }
 
 /** What is known of a group before it is started. */
@@ -155,8 +163,9 @@ export function encodeManner({ graceMs, termSignal, sequence }: Omit<GuardedGrou
 }
 
 function encodeLease({ leader, deadlineMs }: Guarded): string {
-  if (deadlineMs === undefined) return `L ${leader.pid}\n`;
-  return `l ${leader.pid} ${(Math.max(deadlineMs - now(), 0) / 1000).toFixed(3)}\n`;
+  if (deadlineMs === undefined) return `L ${leader.pid}`;
+  const seconds = Math.max(deadlineMs - now(), 0) / 1000;
+  return `l ${leader.pid} ${Math.min(seconds, MAX_NAP_SECONDS).toFixed(3)}`;
 }
 
 function ignore(): void {}

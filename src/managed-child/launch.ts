@@ -91,9 +91,12 @@ function spawnByShell({ command, args, settings, sequence, held, cgroup = '', re
   return spawn('/bin/sh', ['-c', ENTER, 'sh', ...known, command, ...args], spawnOptions(settings, sequence, stdio));
 }
 
-/** The first variable that a shell would not hand on to a program, for its name. */
+/** Variables that shells do not take over from their environment, or that break them. */
+const SHELLS_OWN = new Set(['IFS', 'OPTIND', 'PPID', 'UID', 'EUID', 'SHELLOPTS', 'BASHOPTS']);
+
+/** The first variable that a shell would not hand on to a program as it is. */
 export function lostVariable({ env = process.env }: Settings): string | undefined {
-  return Object.keys(env).find((name) => !/^[A-Za-z_]\w*$/.test(name));
+  return Object.keys(env).find((name) => SHELLS_OWN.has(name) || !/^[A-Za-z_]\w*$/.test(name));
 }
 
 /** The shell would tell of it by its exit code only. */

@@ -73,7 +73,7 @@ function* findAll(): Generator<Left> {
   const spared = ownLine();
   const scope = { self: process.pid, groups: new Set<number>() };
   for (const found of scanProcesses({ readFileSync, readdirSync, parseStat }, deadOwnerOf, scope)) {
-    if (found && !spared.has(found.pid)) yield { ...found, owner: found.mark };
+    if (found?.mark && !spared.has(found.pid)) yield { ...found, owner: found.mark };
   }
   for (const { path, owner } of deadCgroups()) {
     for (const pid of membersOf(path)) if (!spared.has(pid)) yield { ...identityOf(pid), owner };

@@ -1,5 +1,4 @@
-import { hasProc, membersOfGroup, type ProcessIdentity, processStat } from '../internal/proc.ts';
-import { sleep } from '../internal/time.ts';
+import { membersOfGroup, type ProcessIdentity, processStat } from '../internal/proc.ts';
 
 /** The process group that a child leads, told apart from a later one of the same number by its leader's start time. */
 export class ProcessGroup {
@@ -28,17 +27,6 @@ export class ProcessGroup {
   /** The pids that run in it; zombies do not. */
   members(): number[] {
     return this.#isReused() ? [] : membersOfGroup(this.leader.pid);
-  }
-
-  /**
-   * Resolves when no process of the group runs any more, zombies not counted: where nothing reaps them (a container
-   * without an init) they would keep the group for ever. Polls quickly first, then every 100 ms.
-   */
-  async gone(): Promise<void> {
-    for (let delayMs = 2; this.signal(0); delayMs = Math.min(delayMs * 2, 100)) {
-      if (delayMs >= 8 && hasProc() && this.members().length === 0) return;
-      await sleep(delayMs);
-    }
   }
 
   /** The number stays reserved while the group has members; after that a stranger may lead a group of this number. */

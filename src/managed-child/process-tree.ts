@@ -1,4 +1,4 @@
-import { isAlive, type ProcessIdentity, processStat } from '../internal/proc.ts';
+import { hasProc, isAlive, type ProcessIdentity, processStat } from '../internal/proc.ts';
 import { sleep } from '../internal/time.ts';
 import type { Cgroup } from './cgroup.ts';
 import { hasParentsOnly, signalDescendants } from './parents.ts';
@@ -59,7 +59,7 @@ export class ProcessTree {
     this.#signal = signal;
     if (hasParentsOnly() && !this.#hasLeaderEnded) void signalDescendants(this.leader.pid, signal).then(tellGroup);
     else tellGroup();
-    void this.#findEscapees();
+    void this.#search();
   }
 
   /** The pids that run, as far as they are known. */
@@ -73,9 +73,9 @@ export class ProcessTree {
     this.#hasLeaderEnded = true;
     if (this.#group.signal(0)) {
       onLeft();
-      await this.#group.gone();
+      await this.#groupGone();
     }
-    while (await this.#findEscapees()) {
+    while ((await this.#search()).hasEscapee) {
       onLeft();
       await this.#knownEscapeesGone();
     }
@@ -86,20 +86,34 @@ export class ProcessTree {
     }
   }
 
-  /** Whether there are any; they are signalled as they are found, for one that forks and exits all the time is soon another. */
-  async #findEscapees(): Promise<boolean> {
-    let isAny = false;
+  /**
+   * Resolves when no process of the group runs any more, zombies not counted: where nothing reaps them (a container without
+   * an init) they would keep the group for ever. Whether they are all that is left takes long to find out, so that is done
+   * ever more rarely.
+   */
+  async #groupGone(): Promise<void> {
+    for (let poll = 1; this.#group.signal(0); poll++) {
+      const isTime = poll === 3 || poll % 16 === 0 || (poll > 2 && Number.isInteger(Math.log2(poll)));
+      if (isTime && hasProc() && !(await this.#search({ withGroup: true })).hasMember) return;
+      await sleep(Math.min(2 ** poll, 100));
+    }
+  }
+
+  /** What is found is signalled at once: one that forks and exits all the time is soon another. */
+  async #search({ withGroup = false } = {}): Promise<{ readonly hasMember: boolean; readonly hasEscapee: boolean }> {
+    const result = { hasMember: false, hasEscapee: false };
     const onFound = (process: ProcessIdentity & { readonly processGroup: number }) => {
-      if (process.processGroup === this.leader.pid) return;
-      isAny = true;
-      this.#tell(process);
+      const isMember = process.processGroup === this.leader.pid;
+      result[isMember ? 'hasMember' : 'hasEscapee'] = true;
+      if (!isMember) this.#tell(process);
     };
     for (const pid of this.#cgroup?.members() ?? []) {
       const process = processStat(pid);
       if (process) onFound(process);
     }
-    await sweeper.search({ leader: this.leader.pid, sequence: this.#sequence, forks: this.#forks, onFound });
-    return isAny;
+    const [leader, sequence, forks] = [this.leader.pid, this.#sequence, this.#forks];
+    await sweeper.search({ leader, sequence, forks, withGroup, onFound });
+    return result;
   }
 
   #tell(process: ProcessIdentity): void {

@@ -4,8 +4,8 @@ import type { ProcessIdentity, parseStat } from '../internal/proc.ts';
 /** A process that was found. */
 export interface Found<Mark> extends ProcessIdentity {
   readonly processGroup: number;
-  /** What its environment says of it. */
-  readonly mark: Mark;
+  /** What its environment says of it; undefined for who is found as a member of a group. */
+  readonly mark: Mark | undefined;
 }
 
 /** What a scan looks with; the undertaker brings its own. */
@@ -20,6 +20,8 @@ export interface ScanScope {
   readonly self: number;
   /** Process groups that are known to be the owner's. */
   readonly groups: ReadonlySet<number>;
+  /** Those whose members shall be found too, marked or not. */
+  readonly members?: ReadonlySet<number>;
   /** A pid, if all that can be found was created after it, and less than one round of pids ago. */
   readonly since?: number | undefined;
 }
@@ -42,7 +44,7 @@ export interface ScanScope {
 export function* scanProcesses<Mark>(
   { readFileSync, readdirSync, parseStat }: ScanTools,
   markIn: (environ: string) => Mark | undefined,
-  { self, groups, since }: ScanScope,
+  { self, groups, members, since }: ScanScope,
 ): Generator<Found<Mark> | undefined, void> {
   const ENOUGH_PASSES = 25;
   const ENOUGH_NEWCOMERS = 1_000;
@@ -66,8 +68,12 @@ export function* scanProcesses<Mark>(
       return [];
     }
   };
-  const lastPid = () => Number(read('/proc/loadavg')?.split(' ')[4]) || undefined;
+  /** In a container it may be of another file system (lxcfs), which tells of the host or of some time ago. */
+  const isFaked = / \/proc\/loadavg /.test(read('/proc/self/mountinfo') ?? '');
+  const lastPid = () => (isFaked ? undefined : Number(read('/proc/loadavg')?.split(' ')[4]) || undefined);
   const statOf = (pid: number) => parseStat(pid, read(`/proc/${pid}/stat`));
+  const hasEnded = ({ state, threads }: { readonly state: string; readonly threads: number }) =>
+    state === 'X' || (state === 'Z' && threads <= 1);
   /** The pids that were given out after `before`, up to `last`; they begin anew at the end of their range. */
   const createdIn = (before: number, last: number) => {
     if (last >= before && last - before <= ENOUGH_NEWCOMERS) {
@@ -81,7 +87,7 @@ export function* scanProcesses<Mark>(
   const environOf = (pid: number) => {
     const environ = read(`/proc/${pid}/environ`);
     const stat = environ === '' ? statOf(pid) : undefined;
-    if (stat?.state !== 'Z' || stat.threads <= 1) return environ;
+    if (stat?.state !== 'Z' || hasEnded(stat)) return environ;
     const environs = numbersIn(`/proc/${pid}/task`).map((thread) => read(`/proc/${pid}/task/${thread}/environ`));
     return environs.find(Boolean) ?? environ;
   };
@@ -89,8 +95,7 @@ export function* scanProcesses<Mark>(
   /** Between its old program and its new one a process shows no environment, nor arguments. */
   const isUnclear = (pid: number) => {
     const stat = statOf(pid);
-    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.state === 'X' || (stat.state === 'Z' && stat.threads <= 1))
-      return false;
+    if (!stat || stat.flags & FLAG_KERNEL_THREAD || hasEnded(stat)) return false;
     if (read(`/proc/${pid}/cmdline`)) denials.set(pid, (denials.get(pid) ?? 0) + 1);
     return (denials.get(pid) ?? 0) < ENOUGH_DENIALS;
   };
@@ -105,13 +110,17 @@ export function* scanProcesses<Mark>(
     if (!environ || markIn(environ) !== undefined || adopts(parent)) return false;
     return !groups.has(statOf(parent)?.processGroup ?? 0);
   };
-  /** By its own pid, for the number may be that of a thread. */
-  const describe = (number: number, mark: Mark) => {
-    const pid = Number(/^Tgid:\s*(\d+)$/m.exec(read(`/proc/${number}/status`) ?? '')?.[1] ?? number);
-    const stat = statOf(pid);
-    return stat && !isForeign(stat.parent)
-      ? { pid, startTicks: stat.startTicks, processGroup: stat.processGroup, mark }
-      : undefined;
+  /** The number may be that of a thread. */
+  const processOf = (number: number) =>
+    statOf(Number(/^Tgid:\s*(\d+)$/m.exec(read(`/proc/${number}/status`) ?? '')?.[1] ?? number));
+  const isMember = (pid: number) => {
+    const stat = members?.size ? statOf(pid) : undefined;
+    return stat !== undefined && members?.has(stat.processGroup) === true && !hasEnded(stat);
+  };
+  const describe = (number: number, mark: Mark | undefined) => {
+    const stat = processOf(number);
+    if (!stat || (mark !== undefined && isForeign(stat.parent))) return undefined;
+    return { pid: stat.pid, startTicks: stat.startTicks, processGroup: stat.processGroup, mark };
   };
 
   let before = since;
@@ -126,7 +135,7 @@ export function* scanProcesses<Mark>(
       const environ = environOf(pid);
       const mark = environ ? markIn(environ) : undefined;
       if (environ === '' && isUnclear(pid)) unclear.push(pid);
-      yield mark === undefined ? undefined : describe(pid, mark);
+      yield mark !== undefined || isMember(pid) ? describe(pid, mark) : undefined;
     }
     before = last;
   }

@@ -72,7 +72,8 @@ function contain(settings: Settings, sequence: number): Cgroup | undefined {
   const lost = lostVariable(settings);
   const cgroup = lost === undefined ? Cgroup.create(sequence) : undefined;
   if (cgroup || settings.containment === 'auto') return cgroup;
-  if (lost !== undefined) throw new ContainmentError(`a shell, which enters it, drops the variable ${lost} of env`);
+  if (lost !== undefined)
+    throw new ContainmentError(`the shell that enters it would lose or change the variable ${lost} of env`);
   const place = cgroupPlace();
   throw new ContainmentError('why' in place ? place.why : `none can be made below ${place.directory}`);
 }

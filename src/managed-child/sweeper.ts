@@ -11,6 +11,8 @@ interface Search {
   readonly leader: number;
   /** What {@link forksBefore} told before its start. */
   readonly forks: number | undefined;
+  /** Whether those in its process group matter too, tagged or not. */
+  readonly withGroup: boolean;
   /** Called at once, while the scan goes on. */
   readonly onFound: (found: Found<number>) => void;
 }
@@ -36,7 +38,7 @@ class Sweeper {
   }
 
   #scan(): Promise<void> {
-    const searches = new Map(this.#waiting.map((search) => [search.sequence, search]));
+    const searches = this.#waiting;
     this.#waiting = [];
     this.#next = undefined;
     this.#running = lookFor(searches);
@@ -44,26 +46,32 @@ class Sweeper {
   }
 }
 
-async function lookFor(searches: ReadonlyMap<number, Search>): Promise<void> {
+/** One child may be looked for more than once: by who wants it to end, and by who waits until it has. */
+async function lookFor(searches: readonly Search[]): Promise<void> {
   const markIn = (environ: string) => sequenceIn(environ, tagName());
-  const groups = new Set([...searches.values()].map(({ leader }) => leader));
-  const scope = { self: process.pid, groups, since: oldestLeader(searches) };
-  const scan = scanProcesses({ readFileSync, readdirSync, parseStat }, markIn, scope);
+  const groups = new Set(searches.map(({ leader }) => leader));
+  const members = new Set(searches.filter(({ withGroup }) => withGroup).map(({ leader }) => leader));
+  const scope = { self: process.pid, groups, members, since: oldestLeader(searches) };
   let begin = now();
-  for (const found of scan) {
-    if (found) searches.get(found.mark)?.onFound(found);
+  for (const found of scanProcesses({ readFileSync, readdirSync, parseStat }, markIn, scope)) {
+    for (const search of found ? searches : [])
+      if (isOf(search, found as Found<number>)) search.onFound(found as Found<number>);
     if (now() - begin < SLICE_MS) continue;
     await new Promise<void>((resolve) => afterPoll(resolve));
     begin = now();
   }
 }
 
+function isOf({ sequence, leader, withGroup }: Search, { mark, processGroup }: Found<number>): boolean {
+  return mark === sequence || (withGroup && processGroup === leader);
+}
+
 /**
  * The first pid that can matter, if the pids have not gone round since the oldest was started: they are given out in the
  * order of their numbers.
  */
-function oldestLeader(searches: ReadonlyMap<number, Search>): number | undefined {
-  const { leader, forks } = [...searches.values()].reduce((a, b) => (a.sequence < b.sequence ? a : b));
+function oldestLeader(searches: readonly Search[]): number | undefined {
+  const { leader, forks } = searches.reduce((a, b) => (a.sequence < b.sequence ? a : b));
   const count = forks === undefined ? undefined : forkCount();
   // Some numbers are taken and left out, so that a round may be shorter than their count.
   return count !== undefined && count - (forks as number) < pidLimit() / 2 ? leader : undefined;

@@ -45,7 +45,7 @@ function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly
     let signalled: number | undefined;
     const markIn = (environ: string) => tools.sequenceIn(environ, tag);
     for (const found of tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids })) {
-      if (!found || (only !== '' && found.mark !== Number(only))) continue;
+      if (found?.mark === undefined || (only !== '' && found.mark !== Number(only))) continue;
       signalled ??= 0;
       const { pid, startTicks, processGroup, mark } = found;
       const group = known.get(mark);
@@ -96,6 +96,8 @@ const scanProcesses = ${scanProcesses};
 const sequenceIn = ${sequenceIn};
 const now = () => performance.now();
 const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+// An owner above may ask all that is in its cgroup to end.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
 const tools = { readFileSync, readdirSync, parseStat, scanProcesses, sequenceIn, process, now, sleep };
 (${bury})(tools, process.argv.slice(1));
 `;

@@ -11,9 +11,9 @@ export interface GuardTools {
  *
  * Self-contained, without any outer name: Node runs its text.
  */
-export function guardTrees({ process, after, run }: GuardTools, groups: readonly string[]): void {
+export function guardTrees({ process, after, run }: GuardTools, known: readonly string[]): void {
   const { stdin, stdout } = process;
-  const pids = new Set(groups.map((group) => group.split(':')[0] as string));
+  const pids = new Set<string>();
   const leases = new Map<string, Disposable>();
   const kill = (pid: string) => run('taskkill', ['/PID', pid, '/T', '/F']);
   const drop = (pid: string) => {
@@ -32,6 +32,7 @@ export function guardTrees({ process, after, run }: GuardTools, groups: readonly
     };
     leases.set(pid, after(Number(seconds) * 1000, expire));
   };
+  for (const line of known) obey(line.split(' '));
   let rest = '';
   stdout.on('error', () => {});
   stdin.setEncoding('utf8').on('data', (text: string) => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import type { Readable } from 'node:stream';
 import { ManagedChild } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { isRunning } from '../support/processes.ts';
+import { isRunning, processesWithMark } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { startMarked } from '../support/survivors.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -117,6 +118,26 @@ for (const containment of ['group', 'auto']) {
     });
   });
 }
+
+test('a daemon that ignores TERM is not forgotten when the child is terminated in the moment of its end', async () => {
+  const script = `setsid sh -c 'trap "" TERM; echo $$; exec sleep 20' & read -r _`;
+  const { child, pids } = await start(script, 1, { containment: 'group', graceMs: 200 });
+  child.stdin?.end('\n');
+  await child.exited;
+  expect(await child.terminate()).toMatchObject({ escapees: 1 });
+  expect(pids.filter(isRunning)).toEqual([]);
+});
+
+test('a process that forks, exits and ignores TERM all the time is waited for, and killed', async () => {
+  const hop = 'select undef, undef, undef, 0.002; exit if fork;';
+  const script = `perl -e '$| = 1; $SIG{TERM} = "IGNORE"; print "$$\\n"; $end = time + 20; while (time < $end) { ${hop} }' & read -r _`;
+  const mark = { HOLDFAST_TEST_TREE: randomUUID() };
+  const { child } = await start(script, 1, { containment: 'group', graceMs: 500, env: { ...process.env, ...mark } });
+  child.stdin?.end('\n');
+  await child.closed;
+  const left = () => processesWithMark(`HOLDFAST_TEST_TREE=${mark.HOLDFAST_TEST_TREE}`);
+  expect([left(), left(), left(), left()].flat()).toEqual([]);
+});
 
 test('a daemon that cleared its environment is ended with a cgroup', async () => {
   const script = `setsid env -i sh -c 'echo $$; exec sleep 20' & exec sleep 20`;

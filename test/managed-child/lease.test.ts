@@ -47,6 +47,30 @@ describe('a tree under a lease', () => {
     expect(performance.now()).toBeGreaterThan(lease.deadline - TOLERANCE_MS);
   });
 
+  test('lives on when it is renewed many times in one turn', async () => {
+    const lease = new ManualLease(promisedMs(300));
+    const child = await stubborn(lease);
+    for (let round = 0; round < 20; round++) lease.renew(promisedMs(300));
+    lease.renew(60_000);
+    const end = performance.now() + promisedMs(600);
+    await eventually(() => expect(performance.now()).toBeGreaterThan(end), 20_000);
+    expect(isRunning(child.pid)).toBe(true);
+    await child.terminate(undefined, { timeoutMs: 1 }).catch(() => {});
+    lease.renew(0);
+    await child.closed;
+  });
+
+  test('lives on where the PATH has no sleep', async () => {
+    // Its loop needs a sleep of its own, which this process has.
+    const script = 'echo $$; read -r _ < /dev/zero';
+    const owner = startFixture('leased', [{ script, leaseMs: 60_000, noPath: true, options: { graceMs: 100 } }]);
+    const { pids, guard } = await owner.next();
+    expect(pids.filter(isRunning)).toHaveLength(1);
+    expect(isRunning(guard)).toBe(true);
+    await owner.kill();
+    await lateness(pids, 0);
+  });
+
   test('that ends by itself leaves neither timer nor listener', async () => {
     const lease = new ManualLease(60_000);
     const child = await ManagedChild.spawn('true', [], { lease });

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { type Program, startProgram } from '../support/processes.ts';
+import { childrenOf, isRunning, type Program, startProgram } from '../support/processes.ts';
 
 const PIDS = '/sys/fs/cgroup/pids';
 const isRoot = process.getuid?.() === 0;
@@ -50,6 +50,17 @@ async function outcome() {
   return JSON.parse(program.output().split('\n')[1] as string);
 }
 
+/** Lets a process start no other. */
+function limit(pid: number): void {
+  if (!isRoot) execFileSync('prlimit', ['--nproc=1', '--pid', String(pid)]);
+  else {
+    cgroup = `${PIDS}/holdfast-test-${pid}`;
+    mkdirSync(cgroup);
+    writeFileSync(`${cgroup}/cgroup.procs`, String(pid));
+    writeFileSync(`${cgroup}/pids.max`, '1');
+  }
+}
+
 describe('a child that can not be started for a limit is an error that tells it and may be tried again', () => {
   test('of descriptors (EMFILE); what was opened for it is closed', async () => {
     owner = startProgram(PROGRAM, { TEST_DESCRIPTORS: '45' });
@@ -65,15 +76,27 @@ describe('a child that can not be started for a limit is an error that tells it 
     owner = startProgram(PROGRAM);
     const { pid } = owner;
     await eventually(() => expect(owner?.output()).toContain('ready'));
-    if (isRoot) {
-      cgroup = `${PIDS}/holdfast-test-${pid}`;
-      mkdirSync(cgroup);
-      writeFileSync(`${cgroup}/cgroup.procs`, String(pid));
-      writeFileSync(`${cgroup}/pids.max`, '1');
-    } else execFileSync('prlimit', ['--nproc=1', '--pid', String(pid)]);
+    limit(pid);
     const { results, leaked } = await outcome();
     for (const result of results) expect(result.slice(0, 3)).toEqual(['SpawnError', true, 'EAGAIN']);
     expect(results[0][3]).toContain('the limit of processes is reached (EAGAIN); see ulimit -u');
     expect(leaked).toBeLessThanOrEqual(0);
   });
+});
+
+test.runIf(canLimitProcesses)('a guard that can not start any process ends the groups by itself', async () => {
+  owner = startProgram(`
+    import { ManagedChild } from 'holdfast';
+    const script = "trap '' TERM; echo; while :; do read -r _ < /dev/zero; done";
+    const options = { graceMs: 60_000, containment: 'group', ready: { when: 'stdout', timeoutMs: 10_000 } };
+    console.log((await ManagedChild.spawn('sh', ['-c', script], options)).pid);
+  `);
+  const pid = await eventually(() => {
+    expect(owner?.output()).toMatch(/^\d+\n$/);
+    return Number(owner?.output());
+  });
+  const guard = childrenOf(owner.pid).find(({ command }) => command.includes('holdfast-guard'))?.pid as number;
+  limit(guard);
+  await owner.kill();
+  await eventually(() => expect([pid, guard].filter(isRunning)).toEqual([]));
 });

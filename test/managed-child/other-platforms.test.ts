@@ -70,7 +70,7 @@ describe('on Windows', () => {
     expect(shell()).toEqual([`/d /s /c "taskkill /pid ${child.pid} /T /F"`]);
   });
 
-  function startGuard(groups: readonly string[]) {
+  function startGuard(lines: readonly string[]) {
     const [stdin, stdout] = [new PassThrough(), new PassThrough()];
     const commands: string[] = [];
     const timers: { ms: number; callback: () => void }[] = [];
@@ -83,12 +83,12 @@ describe('on Windows', () => {
         return { [Symbol.dispose]: () => timers.splice(timers.indexOf(timer), 1) } as unknown as Disposable;
       },
     };
-    guardTrees(tools, groups);
+    guardTrees(tools, lines);
     return { stdin, stdout, commands, timers };
   }
 
   test('the guard ends every tree that is registered when its owner is gone', async () => {
-    const { stdin, commands } = startGuard(['11:0:100:15:1', '12:0:100:15:2']);
+    const { stdin, commands } = startGuard(['+ 11:0:100:15:1', '+ 12:0:100:15:2']);
     stdin.write('?\n+ 13:0:100:15:3\n- 1');
     stdin.end('2\n');
     await eventually(() => expect(commands.at(-1)).toBe('exit 0'));
@@ -106,7 +106,7 @@ describe('on Windows', () => {
 
   test('the guard’s program runs as it is given to Node', async () => {
     const taskkill = standIn('taskkill', 'exit 0');
-    const guard = spawn(process.execPath, ['-e', WINDOWS_GUARD, '--', '21:0:100:15:1']);
+    const guard = spawn(process.execPath, ['-e', WINDOWS_GUARD, '--', '+ 21:0:100:15:1']);
     guard.stdin.end();
     expect(await once(guard, 'exit')).toEqual([0, null]);
     expect(taskkill()).toEqual(['/PID 21 /T /F']);

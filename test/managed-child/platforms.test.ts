@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -136,6 +136,29 @@ describe.runIf(canMount)('with the /proc of another pid namespace, whose numbers
     await end();
   });
 });
+
+test.runIf(canMount)(
+  'where /proc/loadavg is not the kernel’s, a process that forks all the time is found too',
+  async () => {
+    const hop = 'select undef, undef, undef, 0.005; exit if fork; setsid;';
+    const script = `perl -MPOSIX=setsid -e '$| = 1; print "$$\\n"; $end = time + 20; while (time < $end) { ${hop} }' & wait; sleep 20`;
+    const frozen = join(temporaryDirectory(), 'loadavg');
+    writeFileSync(frozen, '0.00 0.00 0.00 1/100 12345\n');
+    for (const ending of ['kill', 'terminate']) {
+      const mark = `HOLDFAST_TEST_ROUND=${randomUUID()}`;
+      const env = Object.fromEntries([mark.split('=')]);
+      const options = { containment: 'group', graceMs: 100 };
+      const owner = startOwner(`mount --bind ${frozen} /proc/loadavg`, { script, options }, env);
+      await owner.next();
+      if (ending === 'kill') await owner.kill();
+      else owner.write('now');
+      const left = () => processesWithMark(mark).filter(({ command }) => !command.startsWith(process.execPath));
+      if (ending === 'terminate') expect(await owner.next()).toMatchObject({ reason: 'terminated' });
+      await eventually(() => expect([...left(), ...left(), ...left(), ...left()]).toEqual([]));
+      await owner.kill();
+    }
+  },
+);
 
 describe.runIf(canMount)('without /proc', () => {
   const mounts = 'mount -t tmpfs none /proc';
