@@ -12,6 +12,9 @@ const config: ViteUserConfig = {
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
+    // Most of their time they wait for other processes.
+    maxWorkers: 2,
+    maxConcurrency: 8,
     setupFiles: ['test/support/setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 30_000,

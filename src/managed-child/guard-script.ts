@@ -8,7 +8,7 @@
  * `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL
  * is a number, since shells know few names.
  *
- * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID SECONDS` lets its lease end in so long, instead of what was told
+ * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID MS` lets its lease end in so long, instead of what was told
  * before; `L PGID` drops it. When a lease ends it writes `expired PGID`, then kills.
  */
 export const GUARD_SCRIPT = `
@@ -128,27 +128,38 @@ drop_lease() {
   [ -n "$timer" ] && is_child "$timer" && kill -s ALRM "$timer"
 }
 
-# Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
-expire() {
-  nap=
-  trap '[ -z "$nap" ] || { kill -s KILL "$nap"; wait "$nap"; }; exit' ALRM
-  sleep "$2" & nap=$!
+# Milliseconds, in the background, so that a signal is seen; where there is no sleep there is no lease.
+doze() {
+  sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" & nap=$!
   wait "$nap"
   case $? in
     # This sleep may not know fractions.
-    1) sleep "\${2%.*}" & nap=$!; wait "$nap" ;;
-    # There is none.
+    1) sleep $(($1 / 1000)) & nap=$!; wait "$nap" ;;
     126|127) exit ;;
   esac
-  trap '' ALRM
-  if ! kill -s 0 $$ && kill -s 0 $PPID; then exit; fi
+  nap=
+}
+
+# The undertaker takes a moment to start, so it starts ahead of time and waits, asking nobody (signal 0).
+AHEAD=300
+
+# Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
+expire() {
+  nap= burial=
+  trap 'for pid in $nap $burial; do kill -s KILL "$pid"; wait "$pid"; done; exit' ALRM
   eval "group=\\$group_$1"
   sequence=\${group##*:}
+  left=$2
+  if [ "$left" -gt $AHEAD ]; then doze $((left - AHEAD)); left=$AHEAD; fi
+  undertake "$sequence" "$1:0:$left:0:$sequence" & burial=$!
+  [ "$left" = 0 ] || doze "$left"
+  trap '' ALRM
+  if ! kill -s 0 $$ && kill -s 0 $PPID; then kill -s KILL "$burial"; exit; fi
   echo "expired $1"
   IFS=' :'
   kill_group $group
   unset IFS
-  undertake "$sequence" "$1:0:0:9:$sequence" || search "$sequence"
+  wait "$burial" || search "$sequence"
 }
 
 # A shell that can't fork (the limit of processes is reached, maybe by the very tree) ends at once: what is left to do then

@@ -30,7 +30,7 @@ const TAKE_LIMIT_MS = 1_000;
 const RETRY_MS = 100;
 
 /** Thirty years; shells and their tools disagree on what is more. */
-const MAX_NAP_SECONDS = 1e9;
+const MAX_NAP_MS = 1e12;
 
 /**
  * The guard is one small process beside this Node process (one per worker thread that starts children), in a session of its
@@ -164,8 +164,7 @@ export function encodeManner({ graceMs, termSignal, sequence }: Omit<GuardedGrou
 
 function encodeLease({ leader, deadlineMs }: Guarded): string {
   if (deadlineMs === undefined) return `L ${leader.pid}`;
-  const seconds = Math.max(deadlineMs - now(), 0) / 1000;
-  return `l ${leader.pid} ${Math.min(seconds, MAX_NAP_SECONDS).toFixed(3)}`;
+  return `l ${leader.pid} ${Math.floor(Math.min(Math.max(deadlineMs - now(), 0), MAX_NAP_MS))}`;
 }
 
 function ignore(): void {}

@@ -1,6 +1,6 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { delimiter, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -113,9 +113,26 @@ function checkProgram(command: string, { env = process.env, cwd = '.' }: Setting
 function whyNotRunnable(path: string): string | undefined {
   try {
     accessSync(path, constants.X_OK);
-    return statSync(path).isDirectory() ? 'EACCES' : undefined;
+    if (statSync(path).isDirectory()) return 'EACCES';
+    const interpreter = interpreterOf(path);
+    return interpreter && whyNotRunnable(interpreter);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code;
+  }
+}
+
+/** Of a script, by its first line; undefined as well for what may be executed but not read. */
+function interpreterOf(path: string): string | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(path, 'r');
+    const start = Buffer.alloc(256);
+    readSync(file, start);
+    return /^#![ \t]*([^ \t\n\0]+)/.exec(start.toString('latin1'))?.[1];
+  } catch {
+    return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
 

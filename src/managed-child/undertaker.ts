@@ -6,6 +6,7 @@ interface UndertakerTools extends ScanTools {
   readonly scanProcesses: typeof scanProcesses;
   readonly sequenceIn: typeof sequenceIn;
   readonly process: Pick<NodeJS.Process, 'pid' | 'kill'>;
+  /** Milliseconds since it was started, which is when the grace began. */
   now(): number;
   sleep(ms: number): void;
 }
@@ -23,7 +24,6 @@ interface UndertakerTools extends ScanTools {
 function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly string[]): void {
   const LIMIT_MS = 10_000;
   const { process, readdirSync, readFileSync, now } = tools;
-  const begin = now();
   const known = new Map(
     groups.map((group) => {
       const [processGroup = 0, , graceMs = 0, signal = 0, sequence = 0] = group.split(':').map(Number);
@@ -74,8 +74,8 @@ function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly
     [...pgids].some((processGroup) => send(-processGroup, 0)) && readdirSync('/proc').map(Number).some(isLeft);
   let napMs = 2;
   for (let isLast = false; ; ) {
-    const signalled = round(now() - begin);
-    const elapsedMs = now() - begin;
+    const signalled = round(now());
+    const elapsedMs = now();
     if ((signalled === undefined && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
     isLast = signalled === undefined && !isGroupLeft();
     if (isLast) continue;

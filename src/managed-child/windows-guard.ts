@@ -20,7 +20,7 @@ export function guardTrees({ process, after, run }: GuardTools, known: readonly 
     leases.get(pid)?.[Symbol.dispose]();
     leases.delete(pid);
   };
-  const obey = ([verb, group = '', seconds]: readonly string[]) => {
+  const obey = ([verb, group = '', ms]: readonly string[]) => {
     const pid = group.split(':')[0] as string;
     if (verb === '+') pids.add(pid);
     if (verb === '-') pids.delete(pid);
@@ -30,7 +30,7 @@ export function guardTrees({ process, after, run }: GuardTools, known: readonly 
       stdout.write(`expired ${pid}\n`);
       kill(pid);
     };
-    leases.set(pid, after(Number(seconds) * 1000, expire));
+    leases.set(pid, after(Number(ms), expire));
   };
   for (const line of known) obey(line.split(' '));
   let rest = '';

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -106,6 +106,15 @@ describe.runIf(directory)('a cgroup', () => {
       ),
     );
     expect(JSON.parse(contained as string)).toEqual(JSON.parse(bare as string));
+  });
+
+  test('changes nothing of how it is told that the interpreter of a script is missing', async () => {
+    const script = join(temporaryDirectory(), 'script');
+    writeFileSync(script, '#!/nowhere/interpreter -x\n', { mode: 0o755 });
+    for (const containment of ['group', 'cgroup'] as const) {
+      const error = await ManagedChild.spawn(script, [], { containment }).catch((e) => e);
+      expect(error).toMatchObject({ name: 'SpawnError', command: script, cause: { code: 'ENOENT' } });
+    }
   });
 
   test.each([

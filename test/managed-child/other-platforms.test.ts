@@ -97,7 +97,7 @@ describe('on Windows', () => {
 
   test('the guard keeps leases, and says which ended', async () => {
     const { stdin, stdout, commands, timers } = startGuard([]);
-    stdin.write('+ 11:0:100:15:1\n+ 12:0:100:15:2\nl 11 1.500\nl 12 9.000\nl 11 2.500\nL 12\n');
+    stdin.write('+ 11:0:100:15:1\n+ 12:0:100:15:2\nl 11 1500\nl 12 9000\nl 11 2500\nL 12\n');
     await eventually(() => expect(timers.map(({ ms }) => ms)).toEqual([2_500]));
     timers[0]?.callback();
     expect(String(stdout.read())).toBe('expired 11\n');

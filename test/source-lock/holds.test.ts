@@ -101,9 +101,8 @@ describe.each(backends)('over %s:', (backend) => {
 
     test('of its child that left the tree unseen keeps the lock after release', async () => {
       const lock = await SourceLock.acquire(tuner, at());
-      const child = await ManagedChild.spawn('sh', ['-c', 'setsid sh -c "echo \\$\\$; exec sleep 300" & sleep 0.1'], {
-        holds: lock,
-      });
+      const script = 'setsid env -i /bin/sh -c "echo \\$\\$; exec sleep 300" & sleep 0.1';
+      const child = await ManagedChild.spawn('sh', ['-c', script], { holds: lock, containment: 'group' });
       const escaped = Number(await new Promise((resolve) => child.stdout?.once('data', resolve)));
       const looking = openSync(lock.path, 'r');
       const bystander = spawn('sleep', ['300'], { stdio: ['ignore', 'ignore', 'ignore', looking] });
