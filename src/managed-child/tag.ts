@@ -16,11 +16,15 @@ let ownTag: string | undefined;
  * any other variable.
  */
 export function tagName(): string {
+  ownTag ??= makeTagName();
+  return ownTag;
+}
+
+function makeTagName(): string {
   const { bootId, pidNamespace } = surroundings();
   const { pid, startTicks } = self();
   const random = randomBytes(4).toString('hex');
-  ownTag ??= PREFIX + [bootId.replaceAll('-', ''), pidNamespace, pid, startTicks, threadId, random].join('_');
-  return ownTag;
+  return PREFIX + [bootId.replaceAll('-', ''), pidNamespace, pid, startTicks, threadId, random].join('_');
 }
 
 /** The environment of a child of this process; the `;` tells child 1 from child 12 where only text can be searched. */
