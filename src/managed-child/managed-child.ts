@@ -101,9 +101,9 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   /**
-   * Lists what dead owners left on this host: processes that had left their group, or whose guard was killed too. With
-   * `kill` they are ended by SIGKILL, and this resolves when they are gone, or after 5 s. Only what was started by
-   * `ManagedChild` is listed, and only what this user may see.
+   * Lists what dead owners left on this host: what runs though their guard was killed too, and for the time of its grace
+   * what their guard is at. With `kill` it is ended by SIGKILL, and this resolves when it is gone, or after 5 s. Only what
+   * was started by `ManagedChild` is listed, in this pid namespace, and only what this user may see.
    */
   static async sweepOrphans(options: { readonly kill?: boolean | undefined } = {}): Promise<Orphan[]> {
     checkKnown('ManagedChild.sweepOrphans', options, ['kill']);

@@ -75,8 +75,9 @@ export class ProcessTree {
       onLeft();
       await this.#groupGone();
     }
-    while ((await this.#search()).hasEscapee) {
+    for (let delayMs = 1; (await this.#search()).hasEscapee; delayMs = Math.min(delayMs * 2, 50)) {
       onLeft();
+      await sleep(delayMs);
       await this.#knownEscapeesGone();
     }
     // Where there is no `/proc`, this is how it is seen that something is left.
