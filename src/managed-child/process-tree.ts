@@ -1,4 +1,4 @@
-import { hasProc, isAlive, type ProcessIdentity, processStat } from '../internal/proc.ts';
+import { hasProc, isAlive, type ProcessIdentity, processStat, read } from '../internal/proc.ts';
 import { sleep } from '../internal/time.ts';
 import type { Cgroup } from './cgroup.ts';
 import { hasParentsOnly, signalDescendants } from './parents.ts';
@@ -110,7 +110,7 @@ export class ProcessTree {
     };
     for (const pid of this.#cgroup?.members() ?? []) {
       const process = processStat(pid);
-      if (process) onFound(process);
+      if (process && !isOfGuard(pid)) onFound(process);
     }
     const [leader, sequence, forks] = [this.leader.pid, this.#sequence, this.#forks];
     await sweeper.search({ leader, sequence, forks, withGroup, onFound });
@@ -133,6 +133,11 @@ export class ProcessTree {
   async #knownEscapeesGone(): Promise<void> {
     for (let delayMs = 1; this.#livingEscapees().length > 0; delayMs = Math.min(delayMs * 2, 100)) await sleep(delayMs);
   }
+}
+
+/** An owner within the tree has a guard, which ends by itself when its work is done. */
+function isOfGuard(pid: number): boolean {
+  return read(`/proc/${pid}/environ`)?.includes('HOLDFAST_UNDERTAKER=') === true;
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { ContainmentError, ManagedChild, SpawnError } from 'holdfast';
@@ -75,17 +76,12 @@ describe.runIf(directory)('a cgroup', () => {
   test('of an owner within it goes with it', async () => {
     const nested = fixtureArguments('guarded');
     const child = await ManagedChild.spawn(process.execPath, nested, { stdin: 'pipe', graceMs: 0 });
-    const cgroup = await eventually(() => {
-      expect(cgroupOf(child.pid)).toContain('/HOLDFAST_CHILD_');
-      return cgroupOf(child.pid);
-    });
-    const below = await eventually(() => {
-      const names = readdirSync(`${directory}/${cgroup.split('/').at(-1)}`).filter((name) => name.startsWith('HOLD'));
-      expect(names).toHaveLength(2);
-      return names;
-    });
-    expect(below).toHaveLength(2);
-    await child.terminate();
+    const lines = createInterface(child.stdout as Readable)[Symbol.asyncIterator]();
+    for (const _ of ['before', 'after its children were started']) await lines.next();
+    const below = readdirSync(`${directory}/${cgroupOf(child.pid).split('/').at(-1)}`);
+    expect(below.filter((name) => name.startsWith('HOLDFAST_CHILD_'))).toHaveLength(2);
+    // The two children of that owner; its guard is none.
+    expect(await child.terminate()).toMatchObject({ escapees: 2 });
   });
 
   test.each([
