@@ -89,9 +89,7 @@ describe.each(units)('%s', (name) => {
     const installed = Object.values<string>(bin).map((path) => `/usr/lib/node_modules/holdfast/${path}`);
     const [program, file] = settings.ExecStart?.[0]?.split(' ') ?? [];
     expect(program).toBe('/usr/bin/node');
-    // `holdfast` itself is not part of this package yet.
-    const expected = 'holdfast' in bin ? installed : [...installed, '/usr/lib/node_modules/holdfast/dist/cli/main.js'];
-    expect(expected).toContain(file);
+    expect(installed).toContain(file);
   });
 });
 
