@@ -65,7 +65,11 @@ function collect(stream: Readable): () => string {
   return () => text;
 }
 
-/** Runs a program as the user nobody. */
-export const asNobody: readonly string[] = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+/** Runs a program as the user nobody, who may read everything: the checkout may be in somebody's home. */
+export const asNobody: readonly string[] = [
+  'setpriv',
+  ...['--reuid=65534', '--regid=65534', '--clear-groups'],
+  ...['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'],
+];
 
 export const isRoot: boolean = process.getuid?.() === 0;
