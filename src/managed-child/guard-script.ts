@@ -8,8 +8,8 @@
  * `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL
  * is a number, since shells know few names.
  *
- * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID MS` lets its lease end in so long, instead of what was told
- * before; `L PGID` drops it. When a lease ends it writes `expired PGID`, then kills.
+ * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID MS` lets its lease
+ * end in so long, instead of what was told before; `L PGID` drops it. When a lease ends it writes `expired PGID`, then kills.
  */
 export const GUARD_SCRIPT = `
 trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
@@ -18,7 +18,7 @@ node=$1 tag=$2 cgroups=$3
 shift 3
 is_starting=
 
-# A group is in group_PGID, empty once it is forgotten: to cut one out of a long text takes time that grows with its square.
+# A group is in group_PGID, which is unset once it is forgotten: to cut one out of a long text takes time that grows with its square.
 # The numbers are in "order", some twice or forgotten, until "gather" makes it new.
 order= added=0 enough=1000
 add() {
@@ -32,12 +32,13 @@ add() {
   enough=$((added * 2 + 1000))
 }
 
-forget() { eval "group_$1="; }
+forget() { unset "group_$1"; }
 
 gather() {
   groups=
   for pgid in $order; do
-    eval "group=\\\${group_$pgid:-} group_$pgid="
+    eval "group=\\\${group_$pgid:-}"
+    forget "$pgid"
     groups="$groups\${group:+$group }"
   done
 }
@@ -124,7 +125,8 @@ is_child() {
 # The lease timer of a group is a subshell that sleeps; its pid is in timer_PGID. The nap is killed with it. By ALRM, which
 # is not ignored here: what is, is ignored in the subshell until it has set its trap, and lost if it comes before.
 drop_lease() {
-  eval "timer=\\\${timer_$1:-} timer_$1="
+  eval "timer=\\\${timer_$1:-}"
+  unset "timer_$1"
   [ -n "$timer" ] && is_child "$timer" && kill -s ALRM "$timer"
 }
 

@@ -1,5 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { GUARD_SCRIPT } from '../../src/managed-child/guard-script.ts';
 import { UNDERTAKER } from '../../src/managed-child/undertaker.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, isRunning, startFixture } from '../support/processes.ts';
@@ -70,4 +73,29 @@ test('what the guard runs when its owner is gone ends what carries the tag, by N
   expect(isRunning(pid)).toBe(true);
   run('');
   expect(isRunning(pid)).toBe(false);
+});
+
+test('the guard stays small, however many children there were', async () => {
+  // No process has such a number.
+  const beyond = 1_000_000_000;
+  const env = { HOLDFAST_GUARD: GUARD_SCRIPT, PATH: process.env.PATH };
+  const guard = spawn('/bin/sh', ['-c', 'eval "$HOLDFAST_GUARD"', 'holdfast-guard', '', 'HOLDFAST_CHILD_test', ''], {
+    env,
+  });
+  const tell = (count: number) => {
+    for (let number = 1; number <= count; number++) {
+      guard.stdin.write(`+ ${beyond + number}:0:0:9:${number}\n- ${beyond + number}\n`);
+    }
+  };
+  const rss = () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${guard.pid}/status`, 'utf8'))?.[1]);
+  tell(2_000);
+  guard.stdin.write(`+ ${beyond}:0:0:9:0\nl ${beyond} 0\n`);
+  expect(String((await once(guard.stdout, 'data'))[0])).toBe(`expired ${beyond}\n`);
+  const before = rss();
+  tell(10_000);
+  guard.stdin.write(`l ${beyond} 0\n`);
+  await once(guard.stdout, 'data');
+  expect(rss() - before).toBeLessThan(500);
+  guard.kill('SIGKILL');
+  await once(guard, 'close');
 });
