@@ -83,8 +83,9 @@ kill_group() {
   kill_cgroup "$cgroups$5"
 }
 
-# Ends what left its group; $1 is the child it belongs to, or empty for all.
-undertake() { [ -n "$node" ] && "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$@"; }
+# Ends what left its group; $1 is the child it belongs to, or empty for all. To be run in the background, which it becomes: who
+# ends that ends Node.
+undertake() { [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$@"; }
 
 # The same where Node can't be run: until nothing is found for a while.
 search() {
@@ -130,13 +131,24 @@ drop_lease() {
   [ -n "$timer" ] && is_child "$timer" && kill -s ALRM "$timer"
 }
 
+# When a timer is dropped it ends what it started. While it starts something, whose pid it does not know yet, it only notes
+# that it is to end ("defer"), and sees to it right after ("heed").
+cancel='for pid in $nap $burial; do kill -s KILL "$pid"; wait "$pid"; done; exit'
+defer() { trap 'is_dropped=yes' ALRM; }
+heed() {
+  trap "$cancel" ALRM
+  [ -z "$is_dropped" ] || eval "$cancel"
+}
+
 # Milliseconds, in the background, so that a signal is seen; where there is no sleep there is no lease.
 doze() {
+  defer
   sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))" & nap=$!
+  heed
   wait "$nap"
   case $? in
     # This sleep may not know fractions.
-    1) sleep $(($1 / 1000)) & nap=$!; wait "$nap" ;;
+    1) defer; sleep $(($1 / 1000)) & nap=$!; heed; wait "$nap" ;;
     126|127) exit ;;
   esac
   nap=
@@ -147,13 +159,14 @@ AHEAD=300
 
 # Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
 expire() {
-  nap= burial=
-  trap 'for pid in $nap $burial; do kill -s KILL "$pid"; wait "$pid"; done; exit' ALRM
+  nap= burial= is_dropped=
   eval "group=\\$group_$1"
   sequence=\${group##*:}
   left=$2
   if [ "$left" -gt $AHEAD ]; then doze $((left - AHEAD)); left=$AHEAD; fi
+  defer
   undertake "$sequence" "$1:0:$left:0:$sequence" & burial=$!
+  heed
   [ "$left" = 0 ] || doze "$left"
   trap '' ALRM
   if ! kill -s 0 $$ && kill -s 0 $PPID; then kill -s KILL "$burial"; exit; fi

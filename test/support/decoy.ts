@@ -27,10 +27,11 @@ export async function startDecoy(variable: string): Promise<Decoy> {
   };
 }
 
-/** The variable by which an owner's child and all that it starts are found. */
+/** The variable by which an owner's child and all that it starts are found; not that of an owner which runs these tests. */
 export function tagOf(pid: number): string {
   const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-  const tag = variables.find((variable) => variable.startsWith('HOLDFAST_CHILD_'));
+  const isOurs = (variable: string) => (variable.split('=')[0] as string) in process.env;
+  const tag = variables.find((variable) => variable.startsWith('HOLDFAST_CHILD_') && !isOurs(variable));
   if (!tag) throw new Error(`${pid} has no tag`);
   return tag;
 }
