@@ -154,7 +154,8 @@ doze() {
   nap=
 }
 
-# The undertaker takes a moment to start, so it starts ahead of time and waits, asking nobody (signal 0).
+# The undertaker takes a moment to start, so it starts ahead of time and waits, asking nobody (signal 0); for a little longer,
+# since the owner must be told first.
 AHEAD=300
 
 # Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
@@ -165,7 +166,7 @@ expire() {
   left=$2
   if [ "$left" -gt $AHEAD ]; then doze $((left - AHEAD)); left=$AHEAD; fi
   defer
-  undertake "$sequence" "$1:0:$left:0:$sequence" & burial=$!
+  undertake "$sequence" "$1:0:$((left + 20)):0:$sequence" & burial=$!
   heed
   [ "$left" = 0 ] || doze "$left"
   trap '' ALRM
