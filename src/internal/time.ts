@@ -16,10 +16,11 @@ export function wallClock(): Date {
 /** The longest delay a timer can take: 2^31 - 1 ms, 24.8 days. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
-/** Calls back once after `ms`, never for `Infinity`. Dispose to cancel. `idle` timers don't keep the process alive. */
+/** Calls back once after `ms`, soon if that is negative, never for `Infinity`. Dispose to cancel. `idle` timers don't keep the process alive. */
 export function after(ms: number, callback: () => void, options: { readonly idle?: boolean } = {}): Disposable {
   if (ms > MAX_TIMER_MS) return { [Symbol.dispose]() {} };
-  const timer = setTimeout(callback, ms);
+  // Node warns of a time that has passed already.
+  const timer = setTimeout(callback, Math.max(ms, 0));
   if (options.idle) timer.unref();
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }

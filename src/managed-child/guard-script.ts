@@ -83,8 +83,8 @@ kill_group() {
   kill_cgroup "$cgroups$5"
 }
 
-# Ends what left its group; $1 is the child it belongs to, or empty for all. To be run in the background, which it becomes: who
-# ends that ends Node.
+# Ends what left its group; $1 is the lease that ends, or empty for all. To be run in the background, which it becomes: who ends
+# that ends Node.
 undertake() { [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$@"; }
 
 # The same where Node can't be run: until nothing is found for a while.
@@ -154,8 +154,8 @@ doze() {
   nap=
 }
 
-# The undertaker takes a moment to start, so it starts ahead of time and waits, asking nobody (signal 0); for a little longer,
-# since the owner must be told first.
+# The undertaker takes a moment to start, so it starts ahead of time and waits. At the deadline it does what is done here, too; who
+# comes first ends the tree.
 AHEAD=300
 
 # Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
@@ -166,7 +166,7 @@ expire() {
   left=$2
   if [ "$left" -gt $AHEAD ]; then doze $((left - AHEAD)); left=$AHEAD; fi
   defer
-  undertake "$sequence" "$1:0:$((left + 20)):0:$sequence" & burial=$!
+  undertake "$sequence:$$:$PPID" "$1:0:$left:0:$sequence" & burial=$!
   heed
   [ "$left" = 0 ] || doze "$left"
   trap '' ALRM

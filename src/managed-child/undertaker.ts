@@ -1,11 +1,13 @@
 import { parseStat } from '../internal/proc.ts';
-import { type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
+import { type Found, type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
 
 /** What the undertaker works with. */
 interface UndertakerTools extends ScanTools {
   readonly scanProcesses: typeof scanProcesses;
   readonly sequenceIn: typeof sequenceIn;
   readonly process: Pick<NodeJS.Process, 'pid' | 'kill'>;
+  /** Writes to the owner, as the guard does. */
+  tell(line: string): void;
   /** Milliseconds since it was started, which is when the grace began. */
   now(): number;
   sleep(ms: number): void;
@@ -18,10 +20,11 @@ interface UndertakerTools extends ScanTools {
  *
  * Self-contained, without any outer name: the guard has its text only.
  *
- * @param only the child to end, or '' for all.
+ * @param lease '' when the owner is gone; when one expires, `SEQUENCE:GUARD:OWNER`: the child to end, and who set it. Its group
+ * has for a grace what is left of the lease.
  * @param groups as the guard knows them: `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`.
  */
-function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly string[]): void {
+function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonly string[]): void {
   const LIMIT_MS = 10_000;
   const { process, readdirSync, readFileSync, now } = tools;
   const known = new Map(
@@ -30,6 +33,7 @@ function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly
       return [sequence, { processGroup, graceMs, signal }];
     }),
   );
+  const [only, guard = 0, owner = 0] = lease === '' ? [] : lease.split(':').map(Number);
   const graces = [...known.values()].map(({ graceMs }) => graceMs);
   const pgids = new Set([...known.values()].map(({ processGroup }) => processGroup).filter((pgid) => pgid > 1));
   const told = new Set<string>();
@@ -40,12 +44,13 @@ function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly
       return false; // it is gone, or another user's
     }
   };
+  const markIn = (environ: string) => tools.sequenceIn(environ, tag);
+  const scan = () => tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids });
   /** Signals what is found; how many that changed, or undefined if there was none. */
-  const round = (elapsedMs: number) => {
+  const round = (elapsedMs: number, all: Iterable<Found<number> | undefined> = scan()) => {
     let signalled: number | undefined;
-    const markIn = (environ: string) => tools.sequenceIn(environ, tag);
-    for (const found of tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids })) {
-      if (found?.mark === undefined || (only !== '' && found.mark !== Number(only))) continue;
+    for (const found of all) {
+      if (found?.mark === undefined || (only !== undefined && found.mark !== only)) continue;
       signalled ??= 0;
       const { pid, startTicks, processGroup, mark } = found;
       const group = known.get(mark);
@@ -61,17 +66,35 @@ function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly
     }
     return signalled;
   };
-  const isLeft = (pid: number) => {
+  const statOf = (pid: number) => {
     try {
-      const stat = tools.parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
-      return stat !== undefined && pgids.has(stat.processGroup) && (stat.state !== 'Z' || stat.threads > 1);
+      return tools.parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
     } catch {
-      return false;
+      return undefined;
     }
+  };
+  const isStill = (found: Found<number> | undefined) =>
+    found !== undefined && statOf(found.pid)?.startTicks === found.startTicks;
+  const isLeft = (pid: number) => {
+    const stat = statOf(pid);
+    return stat !== undefined && pgids.has(stat.processGroup) && (stat.state !== 'Z' || stat.threads > 1);
   };
   /** Who runs in a group and shows no tag: it wrote over its environment, or cleared it. */
   const isGroupLeft = () =>
     [...pgids].some((processGroup) => send(-processGroup, 0)) && readdirSync('/proc').map(Number).some(isLeft);
+  /** Whoever sees the tree end must know why. False if another guard has the lease by now, for this one was killed. */
+  const isExpired = () => {
+    if (!send(guard, 0) && send(owner, 0)) return false;
+    for (const pgid of pgids) tools.tell(`expired ${pgid}\n`);
+    return true;
+  };
+  if (only !== undefined) {
+    const dueMs = Math.max(...graces);
+    const seen = [...scan()];
+    while (now() < dueMs) tools.sleep(dueMs - now());
+    if (!isExpired()) return;
+    round(now(), seen.filter(isStill));
+  }
   let napMs = 2;
   for (let isLast = false; ; ) {
     const signalled = round(now());
@@ -88,16 +111,23 @@ function bury(tools: UndertakerTools, [tag = '', only = '', ...groups]: readonly
 /** A compiler may have marked the functions with a helper of its own (`keepNames`), which their text needs. */
 const HELPERS = 'const __name = (named) => named;';
 
-/** The program, as `node -e` takes it: its arguments are the tag, the child to end or '', and the groups. */
+/** The program, as `node -e` takes it. */
 export const UNDERTAKER: string = `${HELPERS}
-const { readFileSync, readdirSync } = require('node:fs');
+const { readFileSync, readdirSync, writeSync } = require('node:fs');
 const parseStat = ${parseStat};
 const scanProcesses = ${scanProcesses};
 const sequenceIn = ${sequenceIn};
 const now = () => performance.now();
 const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+const tell = (line) => {
+  try {
+    writeSync(1, line);
+  } catch {
+    // the owner is gone
+  }
+};
 // An owner above may ask all that is in its cgroup to end.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
-const tools = { readFileSync, readdirSync, parseStat, scanProcesses, sequenceIn, process, now, sleep };
+const tools = { readFileSync, readdirSync, parseStat, scanProcesses, sequenceIn, process, tell, now, sleep };
 (${bury})(tools, process.argv.slice(1));
 `;

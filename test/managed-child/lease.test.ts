@@ -202,12 +202,34 @@ describe('the guard ends a tree at the deadline of its lease', () => {
   });
 
   test('and the timers of a guard that was killed do not, when the lease was renewed since', async () => {
-    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: promisedMs(400), renewEveryMs: 50 }]);
+    const renewed = { leaseMs: promisedMs(400), renewEveryMs: 50 };
+    const owner = startFixture('leased', [{ script: WITH_ESCAPEE, lines: 2, ...renewed }]);
     const { pids, guard } = await owner.next();
     process.kill(guard, 'SIGKILL');
     const end = performance.now() + promisedMs(1_000);
     await eventually(() => expect(performance.now()).toBeGreaterThan(end), 20_000);
     expect(pids.filter(isRunning)).toEqual(pids);
+    await owner.kill();
+    await lateness(pids, 0);
+  });
+
+  test('and the search that such a timer has begun does not either', async () => {
+    const owner = startFixture('leased', [{ script: WITH_ESCAPEE, lines: 2, leaseMs: 1_000 }]);
+    const { pids, guard, deadline } = await owner.next();
+    const [timer, search] = await eventually(() => {
+      const timers = childrenOf(guard).map(({ pid }) => pid);
+      const searches = timers.flatMap(childrenOf).filter(({ command }) => command.includes('UNDERTAKER'));
+      expect(searches).toHaveLength(1);
+      return [...timers, ...searches.map(({ pid }) => pid)] as [number, number];
+    });
+    // It would end the search.
+    process.kill(timer, 'SIGSTOP');
+    process.kill(guard, 'SIGKILL');
+    owner.process.stdin?.write('renew');
+    await eventually(() => expect(isRunning(search)).toBe(false));
+    expect(performance.timeOrigin + performance.now()).toBeGreaterThan(deadline);
+    expect(pids.filter(isRunning)).toEqual(pids);
+    process.kill(timer, 'SIGKILL');
     await owner.kill();
     await lateness(pids, 0);
   });
