@@ -19,6 +19,11 @@ export function parseOptions<const O extends Options>(argv: readonly string[], o
   }
 }
 
+/** What was given must not be empty: an unset variable of a shell script would else mean something. */
+export function checkGiven(option: string, text: string | undefined): void {
+  if (text === '') throw new UsageError(`${option} must not be empty`);
+}
+
 const UNITS = { ms: 1, s: 1_000, m: 60_000 } as const;
 
 /** Milliseconds of `500ms`, `10s` or `1.5m`. */

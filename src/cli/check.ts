@@ -19,7 +19,3 @@ export function degraded(name: string, found: string, advice: string): Check {
 export function broken(name: string, found: string, advice: string): Check {
   return { name, state: 'broken', found, advice };
 }
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -1,4 +1,4 @@
-import { parseOptions, UsageError } from './arguments.ts';
+import { checkGiven, parseOptions } from './arguments.ts';
 import type { Check } from './check.ts';
 import { lockChecks } from './lock-checks.ts';
 import { EXIT } from './outcome.ts';
@@ -23,7 +23,7 @@ const OPTIONS = {
 
 export async function doctor(argv: readonly string[]): Promise<number> {
   const { dir, json, help } = parseOptions(argv, OPTIONS);
-  if (dir === '') throw new UsageError('--dir must not be empty');
+  checkGiven('--dir', dir);
   if (help) {
     print(HELP);
     return 0;

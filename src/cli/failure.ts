@@ -1,16 +1,13 @@
 import { UsageError } from './arguments.ts';
 import { EXIT } from './outcome.ts';
-import { say } from './output.ts';
+import { messageOf, say } from './output.ts';
 
-/** Tells why it failed, in a line, and returns the exit code. */
-export function tell(error: unknown, command: string | undefined): number {
-  const message = error instanceof Error ? error.message : String(error);
+/** Tells why it failed, in a line, and returns the exit code; `command` is '' if it has not come to one. */
+export function tell(error: unknown, command: string): number {
   if (error instanceof UsageError) {
-    say(`${message}; see holdfast ${HELPFUL.has(command) ? `${command} ` : ''}--help`);
+    say(`${error.message}; see holdfast ${command && `${command} `}--help`);
     return EXIT.usage;
   }
-  say(message);
+  say(messageOf(error));
   return command === 'run' ? EXIT.holdfastFailed : EXIT.failed;
 }
-
-const HELPFUL: ReadonlySet<string | undefined> = new Set(['run', 'locks', 'orphans', 'doctor']);

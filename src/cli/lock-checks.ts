@@ -3,7 +3,8 @@ import { dirname } from 'node:path';
 import { chooseBackend } from '../source-lock/choose-backend.ts';
 import { formatOf, lockDirectory, SHARED_DIRECTORY } from '../source-lock/directory.ts';
 import { networkFileSystem } from '../source-lock/network-file-system.ts';
-import { broken, type Check, degraded, messageOf, ok } from './check.ts';
+import { broken, type Check, degraded, ok } from './check.ts';
+import { messageOf } from './output.ts';
 import { findProgram } from './programs.ts';
 
 /** What the locks need. */

@@ -1,6 +1,6 @@
 import type { LockHolder } from '../errors.ts';
 import { SourceLock } from '../source-lock/source-lock.ts';
-import { parseOptions, UsageError } from './arguments.ts';
+import { checkGiven, parseOptions } from './arguments.ts';
 import { print, printJson, printTable, say } from './output.ts';
 
 const HELP = `holdfast locks [--dir <path>] [--json]
@@ -20,7 +20,7 @@ const OPTIONS = {
 
 export async function locks(argv: readonly string[]): Promise<number> {
   const { dir, json, help } = parseOptions(argv, OPTIONS);
-  if (dir === '') throw new UsageError('--dir must not be empty');
+  checkGiven('--dir', dir);
   if (help) print(HELP);
   else show(await SourceLock.list({ dir }), json);
   return 0;

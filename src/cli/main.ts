@@ -44,5 +44,6 @@ function version(): string {
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  process.exitCode = await (await import('./failure.ts')).tell(error, process.argv[2]);
+  const name = process.argv[2] ?? '';
+  process.exitCode = (await import('./failure.ts')).tell(error, Object.hasOwn(COMMANDS, name) ? name : '');
 }

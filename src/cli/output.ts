@@ -16,6 +16,10 @@ export function say(text: string): void {
   write(2, `holdfast: ${printable(redactCredentials(text))}\n`);
 }
 
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Data, on stdout. */
 export function print(text: string): void {
   write(1, text);

@@ -1,7 +1,7 @@
 import { MAX_TIMER_MS } from '../internal/time.ts';
 import { sourceKey } from '../source-lock/key.ts';
 import type { LockLocation } from '../source-lock/options.ts';
-import { parseDuration, parseOptions, parseWord, UsageError } from './arguments.ts';
+import { checkGiven, parseDuration, parseOptions, parseWord, UsageError } from './arguments.ts';
 
 export const RUN_HELP = `holdfast run --source <url|path> [options] -- <command> [argument …]
 
@@ -92,8 +92,8 @@ interface Place {
 }
 
 function locationOf({ dir, 'lock-file': path, backend = 'auto' }: Place, sources: readonly string[]): LockLocation {
-  if (dir === '') throw new UsageError('--dir must not be empty');
-  if (path === '') throw new UsageError('--lock-file must not be empty');
+  checkGiven('--dir', dir);
+  checkGiven('--lock-file', path);
   if (dir !== undefined && path !== undefined) throw new UsageError('--dir and --lock-file exclude each other');
   if (path !== undefined && sources.length > 1) {
     throw new UsageError(`--lock-file is for one --source, received ${sources.length} of them`);

@@ -1,6 +1,6 @@
-import { type ChildExit, type LockHolder, SourceBusyError, SpawnError } from '../errors.ts';
+import { type ChildExit, SourceBusyError, SpawnError } from '../errors.ts';
 import { ManagedChild } from '../managed-child/managed-child.ts';
-import type { LockWarning } from '../source-lock/options.ts';
+import { describeWarning } from '../source-lock/options.ts';
 import { SourceLock } from '../source-lock/source-lock.ts';
 import { environmentFor } from './held.ts';
 import { EXIT, type Outcome } from './outcome.ts';
@@ -38,7 +38,7 @@ async function runHolding(plan: RunPlan, signals: SignalRelay): Promise<Outcome>
     timeoutMs,
     signal: signals.waiting,
     command: ['holdfast run --', command, ...args].join(' '),
-    onWarning: (warning) => say(describe(warning)),
+    onWarning: (warning) => say(describeWarning(warning)),
   });
   try {
     return await runUnder(lock, plan, signals);
@@ -81,14 +81,4 @@ function refused({ message }: SourceBusyError, { onBusy }: RunPlan): number {
 function notStarted(error: SpawnError): number {
   say(error.message);
   return (error.cause as NodeJS.ErrnoException).code === 'ENOENT' ? EXIT.notFound : EXIT.notExecutable;
-}
-
-function describe(warning: LockWarning): string {
-  if (warning.code === 'DEAD_HOLDER')
-    return `the last holder of ${warning.key} died with the lock: ${name(warning.holder)}`;
-  return `locks are kept in ${warning.path}, for this user only; make /run/holdfast/locks or set HOLDFAST_LOCK_DIR`;
-}
-
-function name({ pid, startedAt, command }: LockHolder): string {
-  return `pid ${pid} since ${startedAt}: ${command}`;
 }

@@ -2,7 +2,8 @@ import { realpathSync, statSync } from 'node:fs';
 import { arch, platform, release } from 'node:os';
 import { hasProc, read } from '../internal/proc.ts';
 import { cgroupPlace } from '../managed-child/cgroup.ts';
-import { broken, type Check, degraded, messageOf, ok } from './check.ts';
+import { broken, type Check, degraded, ok } from './check.ts';
+import { messageOf } from './output.ts';
 import { findProgram, isExecutable, outputOf } from './programs.ts';
 
 /** What every child and every lock needs of the system. */

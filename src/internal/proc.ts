@@ -18,7 +18,8 @@ interface ProcessStat extends ProcessIdentity {
   readonly parent: number;
   readonly processGroup: number;
   readonly flags: number;
-  readonly threads: number;
+  /** It runs no more. A zombie of which a thread goes on (on a hung disk) does: what it has open stays so for as long. */
+  readonly hasEnded: boolean;
 }
 
 export function processStat(pid: number): ProcessStat | undefined {
@@ -32,31 +33,24 @@ export function processStat(pid: number): ProcessStat | undefined {
 export function parseStat(pid: number, stat: string | undefined): ProcessStat | undefined {
   if (!stat) return undefined;
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const state = fields[0] ?? '?';
   return {
     pid,
-    state: fields[0] ?? '?',
+    state,
     parent: Number(fields[1]),
     processGroup: Number(fields[2]),
     flags: Number(fields[6]),
     startTicks: Number(fields[19]),
-    threads: Number(fields[17]),
+    hasEnded: state === 'X' || (state === 'Z' && Number(fields[17]) <= 1),
   };
 }
 
-/** A zombie has, unless a thread of it goes on: what it has open stays so for as long. */
-function hasEnded({ state, threads }: ProcessStat): boolean {
-  return state === 'X' || (state === 'Z' && threads <= 1);
-}
-
-/**
- * Whether this very process runs; a zombie does not, unless a thread of it still ends (on a hung disk): what it has open
- * stays so for as long. `startTicks` 0 stands for unknown.
- */
+/** Whether this very process runs; a zombie does not. `startTicks` 0 stands for unknown. */
 export function isAlive({ pid, startTicks }: ProcessIdentity): boolean {
   const stat = processStat(pid);
   // There is no `/proc`, or it hides the processes of other users (`hidepid`); what is merely hidden is not dead.
   if (!stat) return canSignal(pid);
-  if (hasEnded(stat)) return false;
+  if (stat.hasEnded) return false;
   return startTicks === 0 || stat.startTicks === startTicks;
 }
 
@@ -100,7 +94,7 @@ export function allPids(): number[] {
 export function membersOfGroup(processGroup: number): number[] {
   return allPids().filter((pid) => {
     const stat = processStat(pid);
-    return stat?.processGroup === processGroup && !hasEnded(stat);
+    return stat?.processGroup === processGroup && !stat.hasEnded;
   });
 }
 
@@ -182,6 +176,15 @@ export function readLink(path: string): string | undefined {
     return readlinkSync(path);
   } catch {
     return undefined;
+  }
+}
+
+/** Signals a process, if it is there and this user's. */
+export function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // what it should bring about is waited for, and told when it takes too long
   }
 }
 

@@ -2,6 +2,7 @@
  * The only user of clocks and timers. They are looked up when called, so that a user's fake timers work
  * (`node:timers/promises` and `AbortSignal.timeout` would escape them).
  */
+import { onAbort } from './abort.ts';
 
 /** Milliseconds of the monotonic clock. */
 export function now(): number {
@@ -35,16 +36,14 @@ export function every(ms: number, callback: () => void): Disposable {
 /** Resolves after `ms`; rejects with `signal.reason` if aborted before, the timer gone either way. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
-    const onAbort = () => {
-      timer[Symbol.dispose]();
-      reject(signal?.reason);
-    };
     const timer = after(ms, () => {
-      signal?.removeEventListener('abort', onAbort);
+      listening[Symbol.dispose]();
       resolve();
     });
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const listening = onAbort(signal, (reason) => {
+      timer[Symbol.dispose]();
+      reject(reason);
+    });
   });
 }
 

@@ -85,7 +85,11 @@ export class Cgroup {
   }
 
   kill(): void {
-    killCgroup(this.path);
+    try {
+      writeFileSync(join(this.path, 'cgroup.kill'), '1');
+    } catch {
+      // it is gone
+    }
   }
 
   /** Removes it if nothing runs in it; false if something does. */
@@ -94,23 +98,14 @@ export class Cgroup {
   }
 }
 
-/** The cgroups that owners on this host made, whoever they are; by path. */
+/** All of this host; by path. */
 export function allCgroups(): string[] {
-  const folders = mountPoints().flatMap(({ directory }) => foldersBelow(directory));
-  return folders.filter((path) => /\/HOLDFAST_CHILD_[^/]+$/.test(path));
+  return mountPoints().flatMap(({ directory }) => foldersBelow(directory));
 }
 
 export function membersOf(cgroup: string): number[] {
   const pids = read(join(cgroup, 'cgroup.procs'))?.split('\n') ?? [];
   return pids.map(Number).filter((pid) => pid > 1);
-}
-
-function killCgroup(path: string): void {
-  try {
-    writeFileSync(join(path, 'cgroup.kill'), '1');
-  } catch {
-    // it is gone
-  }
 }
 
 /** With the cgroups that an owner within it made. */

@@ -4,7 +4,10 @@ import type { Stream } from 'node:stream';
 import { FIRST_HELD_DESCRIPTOR } from '../internal/hold.ts';
 import { descriptorInfo } from '../internal/proc.ts';
 
-/** Where a standard stream of the child goes: a pipe to this process, nowhere, this process's own, or a descriptor. */
+/**
+ * Where a standard stream of the child goes: a pipe to this process, nowhere, this process's own, or an open descriptor, from
+ * 0 to 2^31 - 1.
+ */
 export type ChildStdio = 'pipe' | 'ignore' | 'inherit' | number;
 
 type Descriptor = ChildStdio | Stream;

@@ -185,7 +185,7 @@ last_resort() {
   IFS=' :'
   for group in "$@"; do kill_group $group; done
   unset IFS
-  [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" ''
+  undertake ''
 }
 
 obey() {

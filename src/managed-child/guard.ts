@@ -7,19 +7,20 @@ import type { ProcessIdentity } from '../internal/proc.ts';
 import { after, now } from '../internal/time.ts';
 import { spawnGuard } from './guard-process.ts';
 
-/** A process group that must not outlive this process, by its leader. */
-export interface GuardedGroup {
-  readonly leader: ProcessIdentity;
+/** How a group is ended, which is known before it is started. */
+interface Manner {
   readonly graceMs: number;
   readonly termSignal: NodeJS.Signals;
   /** Which child of this process it is. */
   readonly sequence: number;
 }
 
-/** A group that must not outlive its lease either. */
-interface Guarded extends GuardedGroup {
-  /** By `now()`. */
-  deadlineMs: number | undefined;
+/** A process group that must not outlive this process, nor its lease. */
+interface GuardedGroup extends Manner {
+  readonly leader: ProcessIdentity;
+  /** When its lease ends, by `now()`; `Infinity` for none. */
+  deadlineMs: number;
+  /** Called before the group is seen to end, if its lease was the cause. */
   readonly onExpired: () => void;
 }
 
@@ -39,7 +40,7 @@ const MAX_NAP_MS = 1e12;
  * stopped by then. It is started with the first child and, should it die, again with all that is registered.
  */
 class Guard {
-  readonly #groups = new Map<number, Guarded>();
+  readonly #groups = new Map<number, GuardedGroup>();
   #process: ChildProcess | undefined;
 
   /** Settles when what was told last has left this process, for what is left in it is lost if it is killed. */
@@ -68,18 +69,17 @@ class Guard {
     }
   }
 
-  /** @param onExpired called before the group is seen to end, if its lease was the cause. */
-  add(group: GuardedGroup, onExpired: () => void): void {
-    this.#groups.set(group.leader.pid, { ...group, deadlineMs: undefined, onExpired });
-    if (this.#process) this.#tell(encodeGroup(group));
-    else this.#replace();
+  add(group: GuardedGroup): void {
+    this.#groups.set(group.leader.pid, group);
+    if (!this.#process) this.#replace();
+    else for (const line of linesOf(group)) this.#tell(line);
   }
 
   /** The group is killed at the deadline, by `now()`, unless another is set before; at none for `Infinity`. */
   lease(pgid: number, deadlineMs: number): void {
     const group = this.#groups.get(pgid);
     if (!group) return;
-    group.deadlineMs = deadlineMs === Number.POSITIVE_INFINITY ? undefined : deadlineMs;
+    group.deadlineMs = deadlineMs;
     this.#tell(encodeLease(group));
   }
 
@@ -149,21 +149,21 @@ class Guard {
 }
 
 /** What a guard must be told of a group. */
-function linesOf(group: Guarded): string[] {
-  return group.deadlineMs === undefined ? [encodeGroup(group)] : [encodeGroup(group), encodeLease(group)];
+function linesOf(group: GuardedGroup): string[] {
+  const isLeased = group.deadlineMs !== Number.POSITIVE_INFINITY;
+  return isLeased ? [encodeGroup(group), encodeLease(group)] : [encodeGroup(group)];
 }
 
 function encodeGroup({ leader, ...group }: GuardedGroup): string {
   return `+ ${[leader.pid, leader.startTicks, encodeManner(group)].join(':')}`;
 }
 
-/** What is known of a group before it is started. */
-export function encodeManner({ graceMs, termSignal, sequence }: Omit<GuardedGroup, 'leader'>): string {
+export function encodeManner({ graceMs, termSignal, sequence }: Manner): string {
   return [Math.ceil(graceMs), constants.signals[termSignal], sequence].join(':');
 }
 
-function encodeLease({ leader, deadlineMs }: Guarded): string {
-  if (deadlineMs === undefined) return `L ${leader.pid}`;
+function encodeLease({ leader, deadlineMs }: GuardedGroup): string {
+  if (deadlineMs === Number.POSITIVE_INFINITY) return `L ${leader.pid}`;
   return `l ${leader.pid} ${Math.floor(Math.min(Math.max(deadlineMs - now(), 0), MAX_NAP_MS))}`;
 }
 

@@ -12,8 +12,6 @@ import { tagged } from './tag.ts';
 
 /** What a program is started with. */
 export interface Launch {
-  readonly command: string;
-  readonly args: readonly string[];
   readonly settings: Settings;
   readonly sequence: number;
   /** The descriptors of what it holds. */
@@ -32,10 +30,10 @@ export interface Launch {
  * learns of it at once.
  */
 export async function launch(what: Launch): Promise<ChildProcess> {
-  const { command } = what;
+  const { command, stdio } = what.settings;
   let child: ChildProcess;
   try {
-    needDescriptors(what.settings.stdio.filter((each) => each === 'pipe').length);
+    needDescriptors(stdio.filter((each) => each === 'pipe').length);
     child = what.cgroup || what.registration ? spawnByShell(what) : spawnDirectly(what);
   } catch (cause) {
     throw new SpawnError(command, hidingArguments(cause));
@@ -53,8 +51,12 @@ async function failure(child: ChildProcess): Promise<unknown> {
   return cause;
 }
 
-function spawnDirectly({ command, args, settings, sequence, held }: Launch): ChildProcess {
-  return spawn(command, args, spawnOptions(settings, sequence, layOutDescriptors(settings.stdio, held)));
+function spawnDirectly({ settings, sequence, held }: Launch): ChildProcess {
+  return spawn(
+    settings.command,
+    settings.args,
+    spawnOptions(settings, sequence, layOutDescriptors(settings.stdio, held)),
+  );
 }
 
 function spawnOptions({ cwd, env = process.env }: Settings, sequence: number, stdio: StdioOptions): SpawnOptions {
@@ -83,8 +85,9 @@ function ownVariables({ env = process.env }: Settings): string[] {
   return ['PWD', 'OLDPWD', 'SHLVL'].map((name) => (env[name] === undefined ? '' : `=${env[name]}`));
 }
 
-function spawnByShell({ command, args, settings, sequence, held, cgroup = '', registration }: Launch): ChildProcess {
-  checkProgram(command, settings);
+function spawnByShell({ settings, sequence, held, cgroup = '', registration }: Launch): ChildProcess {
+  checkProgram(settings);
+  const { command, args } = settings;
   const descriptors = layOutDescriptors([...settings.stdio, 'ignore'], held);
   const stdio = registration ? descriptors.with(3, registration.pipe) : descriptors;
   const known = [registration?.line ?? '', cgroup, settings.containment, ...ownVariables(settings)];
@@ -100,7 +103,7 @@ export function lostVariable({ env = process.env }: Settings): string | undefine
 }
 
 /** The shell would tell of it by its exit code only. */
-function checkProgram(command: string, { env = process.env, cwd = '.' }: Settings): void {
+function checkProgram({ command, env = process.env, cwd = '.' }: Settings): void {
   const folder = cwd instanceof URL ? fileURLToPath(cwd) : cwd;
   const search = (env.PATH ?? '/usr/bin:/bin').split(delimiter);
   const paths = command.includes('/') ? [command] : search.map((each) => `${each || '.'}/${command}`);

@@ -1,6 +1,7 @@
 import { LeaseExpiredError } from '../errors.ts';
 import type { Lease } from '../internal/hold.ts';
 import { now } from '../internal/time.ts';
+import type { Settings } from './options.ts';
 
 /** When the first of them ends, by `now()`. */
 export function firstDeadline(leases: readonly Lease[]): number {
@@ -8,7 +9,7 @@ export function firstDeadline(leases: readonly Lease[]): number {
 }
 
 /** Nothing may be started under a lease that has ended. */
-export function checkLeases(command: string, leases: readonly Lease[]): void {
+export function checkLeases({ command, leases }: Settings): void {
   for (const lease of leases) lease.signal.throwIfAborted();
   const ageMs = now() - firstDeadline(leases);
   if (ageMs >= 0) throw new LeaseExpiredError(command, ageMs);

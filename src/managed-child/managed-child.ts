@@ -6,11 +6,12 @@ import { onAbort } from '../internal/abort.ts';
 import { diagnosticsOf } from '../internal/diagnostics.ts';
 import type { Hold } from '../internal/hold.ts';
 import { checkKnown, checkNumber, checkOneOf } from '../internal/options.ts';
-import { after, now, sleep, wallClock } from '../internal/time.ts';
+import { after, now, wallClock } from '../internal/time.ts';
 import { guard } from './guard.ts';
 import { firstDeadline } from './lease.ts';
 import { type ManagedChildOptions, type Settings, settle } from './options.ts';
 import { type Orphan, sweep } from './orphans.ts';
+import { drain, endWhenSilent } from './pipes.ts';
 import type { ProcessTree } from './process-tree.ts';
 import { type Readiness, untilReady } from './readiness.ts';
 import { watchForSilence } from './silence.ts';
@@ -19,9 +20,6 @@ import { StderrTail } from './stderr-tail.ts';
 
 const publish = diagnosticsOf('managed-child');
 
-/** How long the pipes may drain once every process of the tree is gone. */
-const DRAIN_MS = 200;
-
 /**
  * A child process whose whole tree ends with it, with its owner, or when told to.
  *
@@ -29,7 +27,8 @@ const DRAIN_MS = 200;
  * is ended: `termSignal`, `graceMs`, SIGKILL; what left the group (`setsid`, a daemon) is found by a variable in its
  * environment, and by a cgroup where one can be had. When this Node process ends, however it ends (`kill -9`, a crash, a
  * blocked event loop, the end of a worker thread), a guard process does the same. No signal handler is installed in
- * this process.
+ * this process. What happens is published on the diagnostics channels `holdfast:managed-child:created`, `ending`, `exited` and
+ * `closed`.
  *
  * Most callers want {@link ManagedChild.spawn} with a `signal`, and `await using` or `terminate()` at the end.
  *
@@ -57,7 +56,6 @@ export class ManagedChild implements AsyncDisposable {
   readonly closed: Promise<ChildExit>;
 
   readonly #process: ChildProcess;
-  readonly #command: string;
   readonly #settings: Settings;
   readonly #tree: ProcessTree;
   readonly #holds: readonly Hold[];
@@ -73,14 +71,15 @@ export class ManagedChild implements AsyncDisposable {
   /**
    * Starts `command` with `args`, without a shell. Resolves once it runs, and is ready if `ready` is given.
    *
-   * Cancel-safe: if it rejects, nothing was started or nothing of it is left.
+   * Cancel-safe: if it rejects, nothing was started or nothing of it is left, unless with TreeSurvivedError.
    *
    * @throws SpawnError if it can't be started; `cause` is the system's error.
    * @throws ReadyTimeoutError if it was not ready in time.
    * @throws ChildExitError if it ended before it was ready.
    * @throws LeaseExpiredError if a lease had ended before.
    * @throws ContainmentError if `containment` is 'cgroup' and none can be made.
-   * @throws `signal.reason` if aborted before.
+   * @throws TreeSurvivedError if it was not ready, and could not be ended in `graceMs` + 5 s.
+   * @throws the reason of `signal`, of a lock's or of the lease's, if that aborted before; what `ready.when` threw.
    * @throws RangeError, TypeError for an option out of range, naming it.
    */
   static async spawn(
@@ -93,8 +92,8 @@ export class ManagedChild implements AsyncDisposable {
     const onExpired = () => {
       if (child) child.#expire('the guard killed it');
     };
-    const started = await guard.inTurn((pipe) => start(command, args, settings, { pipe, onExpired }));
-    child = new ManagedChild(command, settings, started);
+    const started = await guard.inTurn((pipe) => start(settings, { pipe, onExpired }));
+    child = new ManagedChild(settings, started);
     if (settings.ready) await child.#becomeReady(settings.ready);
     child.#watchForStall();
     return child;
@@ -104,20 +103,21 @@ export class ManagedChild implements AsyncDisposable {
    * Lists what dead owners left on this host: what runs though their guard was killed too, and for the time of its grace
    * what their guard is at. With `kill` it is ended by SIGKILL, and this resolves when it is gone, or after 5 s. Only what
    * was started by `ManagedChild` is listed, in this pid namespace, and only what this user may see.
+   *
+   * @throws TypeError for an option that there isn't, or a `kill` that is no boolean.
    */
   static async sweepOrphans(options: { readonly kill?: boolean | undefined } = {}): Promise<Orphan[]> {
     checkKnown('ManagedChild.sweepOrphans', options, ['kill']);
     return sweep(checkOneOf('kill', options.kill ?? false, [true, false]));
   }
 
-  private constructor(command: string, settings: Settings, { process, tree, holds }: Started) {
+  private constructor(settings: Settings, { process, tree, holds }: Started) {
     this.#process = process;
-    this.#command = command;
     this.#settings = settings;
     this.#tree = tree;
     this.#holds = holds;
     this.pid = tree.leader.pid;
-    this.name = settings.name ?? basename(command);
+    this.name = settings.name ?? basename(settings.command);
     this.stdin = process.stdin;
     this.stdout = process.stdout;
     this.stderr = process.stderr;
@@ -137,9 +137,10 @@ export class ManagedChild implements AsyncDisposable {
    * Ends the tree: `termSignal` to all of it, after `graceMs` SIGKILL. Idempotent, and the first cause is the one that
    * is reported. Resolves as {@link closed} does.
    *
-   * @param reason why, for the diagnostics channel.
-   * @param options `timeoutMs`: how long to wait, by default `graceMs` + 5 s.
+   * @param reason why, for the diagnostics channel `holdfast:managed-child:ending`.
+   * @param options `timeoutMs`: how long to wait, from 0; above 2^31 - 1 without end. By default `graceMs` + 5 s.
    * @throws TreeSurvivedError past it; the tree stays watched and `closed` pending.
+   * @throws RangeError, TypeError for an option out of range, naming it.
    */
   async terminate(reason?: unknown, options: { readonly timeoutMs?: number | undefined } = {}): Promise<ChildExit> {
     checkKnown('terminate', options, ['timeoutMs']);
@@ -190,7 +191,7 @@ export class ManagedChild implements AsyncDisposable {
     };
     this.#listening.push(...leases.map((lease) => lease.onRenew(renew)));
     this.#listening.push({ [Symbol.dispose]: () => timer?.[Symbol.dispose]() });
-    if (leases.length > 0) arm();
+    arm();
   }
 
   /** Who gets the source next may open it now, so there is no grace, nor any left if it was ending. */
@@ -220,17 +221,16 @@ export class ManagedChild implements AsyncDisposable {
       deadline[Symbol.dispose]();
     }
     // It may have been told to end in the very turn in which it became ready.
-    if (this.#reason !== undefined) this.#throwUnready(await this.#closedWithin(this.#endLimitMs));
+    if (this.#reason !== undefined) this.#throwUnready(await this.#closedWithin(this.#endLimitMs), timeoutMs);
   }
 
-  #throwUnready(exit: ChildExit): never {
-    if (exit.reason === 'aborted') throw this.#settings.signal?.reason;
-    if (exit.reason === 'lock-lost') throw this.#settings.holds.find((held) => held.signal.aborted)?.signal.reason;
-    if (exit.reason === 'lease-expired') this.#settings.lease?.signal.throwIfAborted();
-    if (exit.reason === 'not-ready') {
-      throw new ReadyTimeoutError(this.#command, this.#settings.ready?.timeoutMs ?? 0, exit);
-    }
-    throw new ChildExitError(this.#command, exit);
+  #throwUnready(exit: ChildExit, timeoutMs: number): never {
+    const { command, signal, holds, lease } = this.#settings;
+    if (exit.reason === 'aborted') throw signal?.reason;
+    if (exit.reason === 'lock-lost') throw holds.find((held) => held.signal.aborted)?.signal.reason;
+    if (exit.reason === 'lease-expired') lease?.signal.throwIfAborted();
+    if (exit.reason === 'not-ready') throw new ReadyTimeoutError(command, timeoutMs, exit);
+    throw new ChildExitError(command, exit);
   }
 
   get #endLimitMs(): number {
@@ -274,31 +274,12 @@ export class ManagedChild implements AsyncDisposable {
     this.#phase = 'gone';
     guard.forget(this.pid);
     for (const listening of this.#listening) listening[Symbol.dispose]();
-    await this.#drain(this.stderr);
-    this.#finishSilently(this.stdout);
+    await drain(this.stderr);
+    endWhenSilent(this.stdout);
     for (const hold of this.#holds) hold.end();
     const closed = { ...exit, escapees: this.#tree.escapees, stderrTail: this.stderrTail() };
     publish('closed', { child: this, exit: closed });
     return closed;
-  }
-
-  /** Waits until a pipe that someone reads has ended; a process that left the group may hold it open for ever. */
-  async #drain(pipe: Readable | null): Promise<void> {
-    const deadline = now() + DRAIN_MS;
-    for (let waitMs = 1; pipe && !pipe.destroyed && !pipe.readableEnded && now() < deadline; waitMs *= 2) {
-      await sleep(waitMs);
-    }
-    pipe?.destroy();
-  }
-
-  /** What is in the pipe is still the reader's; then it ends, even if a process outside of the group holds it open. */
-  #finishSilently(stdout: Readable | null): void {
-    if (!stdout || stdout.destroyed || stdout.readableEnded) return;
-    const watch = watchForSilence(stdout, DRAIN_MS, () => {
-      watch[Symbol.dispose]();
-      stdout.push(null);
-    });
-    stdout.once('close', () => watch[Symbol.dispose]());
   }
 
   async #closedWithin(timeoutMs: number): Promise<ChildExit> {

@@ -48,8 +48,10 @@ export interface ManagedChildOptions {
   readonly containment?: 'auto' | 'group' | 'cgroup' | undefined;
 }
 
-/** The options with their defaults, checked. */
+/** What to start, and the options with their defaults, checked. */
 export interface Settings extends ManagedChildOptions {
+  readonly command: string;
+  readonly args: readonly string[];
   readonly stdio: readonly ChildStdio[];
   readonly termSignal: NodeJS.Signals;
   readonly graceMs: number;
@@ -96,6 +98,8 @@ export function settle(command: string, args: readonly string[], options: Manage
   const holds = ([options.holds ?? []].flat() as readonly Holdable[]).map(checkHoldable);
   return {
     ...options,
+    command,
+    args,
     stdio: [
       checkStdio('stdin', options.stdin ?? 'ignore'),
       checkStdio('stdout', options.stdout ?? 'pipe'),

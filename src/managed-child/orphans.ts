@@ -1,18 +1,17 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import {
   hasProc,
   identityOf,
   isAlive,
   type ProcessIdentity,
-  parseStat,
   processStat,
+  send,
   startedAt,
   visibleCommandLine,
 } from '../internal/proc.ts';
 import { now, sleep, wallClock } from '../internal/time.ts';
 import { allCgroups, membersOf, removeCgroup } from './cgroup.ts';
-import { scanProcesses } from './scan.ts';
+import { scan } from './scan.ts';
 import { deadOwnerIn, deadOwnerOf } from './tag.ts';
 
 /** A process of a tree whose owner is dead. */
@@ -22,6 +21,7 @@ export interface Orphan {
   readonly ownerPid: number;
   /** Command line, credentials removed. */
   readonly command: string;
+  /** The time of the look where the start can't be read. */
   readonly startedAt: Date;
   /** Whether it was told to end and is gone. */
   readonly ended: boolean;
@@ -71,8 +71,7 @@ async function endAll(first: readonly Left[], onFound: (left: Left) => void): Pr
 function* findAll(): Generator<Left> {
   if (!hasProc()) return;
   const spared = ownLine();
-  const scope = { self: process.pid, groups: new Set<number>() };
-  for (const found of scanProcesses({ readFileSync, readdirSync, parseStat }, deadOwnerOf, scope)) {
+  for (const found of scan(deadOwnerOf, { groups: new Set() })) {
     if (found?.mark && !spared.has(found.pid)) yield { ...found, owner: found.mark };
   }
   for (const { path, owner } of deadCgroups()) {
@@ -102,10 +101,5 @@ function describe(left: Left): Omit<Orphan, 'ended'> & ProcessIdentity {
 
 function end(orphan: ProcessIdentity): void {
   // Looked at once more: the pid may be a stranger's by now.
-  if (!isAlive(orphan)) return;
-  try {
-    process.kill(orphan.pid, 'SIGKILL');
-  } catch {
-    // gone, or another user's, which is told by `ended`
-  }
+  if (isAlive(orphan)) send(orphan.pid, 'SIGKILL');
 }

@@ -1,4 +1,4 @@
-import { hasProc, isAlive, type ProcessIdentity, processStat, read } from '../internal/proc.ts';
+import { hasProc, isAlive, type ProcessIdentity, processStat, read, send } from '../internal/proc.ts';
 import { sleep } from '../internal/time.ts';
 import type { Cgroup } from './cgroup.ts';
 import { hasParentsOnly, signalDescendants } from './parents.ts';
@@ -90,11 +90,11 @@ export class ProcessTree {
   /**
    * Resolves when no process of the group runs any more, zombies not counted: where nothing reaps them (a container without
    * an init) they would keep the group for ever. Whether they are all that is left takes long to find out, so that is done
-   * ever more rarely.
+   * rarely.
    */
   async #groupGone(): Promise<void> {
     for (let poll = 1; this.#group.signal(0); poll++) {
-      const isTime = poll === 3 || poll % 16 === 0 || (poll > 2 && Number.isInteger(Math.log2(poll)));
+      const isTime = poll === 3 || poll === 4 || poll === 8 || poll % 16 === 0;
       if (isTime && hasProc() && !(await this.#search({ withGroup: true })).hasMember) return;
       await sleep(Math.min(2 ** poll, 100));
     }
@@ -138,12 +138,4 @@ export class ProcessTree {
 /** An owner within the tree has a guard, which ends by itself when its work is done. */
 function isOfGuard(pid: number): boolean {
   return read(`/proc/${pid}/environ`)?.includes('HOLDFAST_UNDERTAKER=') === true;
-}
-
-function send(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // it is gone, or another user's: then it is waited for, and named when that takes too long
-  }
 }

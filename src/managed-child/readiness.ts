@@ -8,7 +8,7 @@ export interface Readiness {
    * of its stderr. A function: its resolution.
    */
   readonly when: 'stdout' | RegExp | ((child: ManagedChild) => Promise<void>);
-  /** Past this the tree is ended and `spawn` rejects `ReadyTimeoutError`. */
+  /** Past this the tree is ended and `spawn` rejects `ReadyTimeoutError`; at least 1, above 2^31 - 1 never. */
   readonly timeoutMs: number;
 }
 
@@ -22,17 +22,7 @@ export function untilReady(child: ManagedChild, when: Readiness['when'], done: A
 }
 
 function firstByte(stdout: Readable | null, done: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (!stdout) return;
-    const onReadable = () => {
-      if (stdout.readableLength === 0) return; // the end
-      stop();
-      resolve();
-    };
-    const stop = () => stdout.off('readable', onReadable);
-    stdout.on('readable', onReadable);
-    done.addEventListener('abort', stop, { once: true });
-  });
+  return untilSeen(stdout, 'readable', done, (stream) => stream.readableLength > 0); // 0 at the end
 }
 
 /** How much of stderr is kept to match against; of stdout it is what the stream buffers, 64 KiB. */
@@ -43,37 +33,43 @@ const WINDOW_CHARACTERS = 64 * 1024;
  * untouched as before: it neither flows nor ends.
  */
 function matchPeeking(stdout: Readable | null, pattern: RegExp, done: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (!stdout) return;
-    let seenBytes = 0;
-    const onReadable = () => {
-      if (stdout.readableLength === seenBytes) return;
-      // By its size: without one, Node 26 gives a single chunk.
-      const seen: Buffer | null = stdout.read(stdout.readableLength);
-      if (!seen) return;
-      stdout.unshift(seen);
-      seenBytes = seen.length;
-      if (!matches(pattern, seen.toString('utf8'))) return;
-      stop();
-      resolve();
-    };
-    const stop = () => stdout.off('readable', onReadable);
-    stdout.on('readable', onReadable);
-    done.addEventListener('abort', stop, { once: true });
+  let seenBytes = 0;
+  return untilSeen(stdout, 'readable', done, (stream) => {
+    if (stream.readableLength === seenBytes) return false;
+    // By its size: without one, Node 26 gives a single chunk.
+    const seen: Buffer | null = stream.read(stream.readableLength);
+    if (!seen) return false;
+    stream.unshift(seen);
+    seenBytes = seen.length;
+    return matches(pattern, seen.toString('utf8'));
   });
 }
 
 function matchFlowing(stderr: Readable | null, pattern: RegExp, done: AbortSignal): Promise<void> {
+  let text = '';
+  return untilSeen(stderr, 'data', done, (_, chunk) => {
+    text = (text + chunk.toString('utf8')).slice(-WINDOW_CHARACTERS);
+    return matches(pattern, text);
+  });
+}
+
+/** Resolves at the first event for which `isSeen` holds, and listens no longer; nor when `done` aborts. */
+function untilSeen(
+  stream: Readable | null,
+  event: 'readable' | 'data',
+  done: AbortSignal,
+  isSeen: (stream: Readable, chunk: Buffer) => boolean,
+): Promise<void> {
   return new Promise((resolve) => {
-    let text = '';
-    const onData = (chunk: Buffer) => {
-      text = (text + chunk.toString('utf8')).slice(-WINDOW_CHARACTERS);
-      if (!matches(pattern, text)) return;
-      stderr?.off('data', onData);
+    if (!stream) return;
+    const stop = () => stream.off(event, listener);
+    const listener = (chunk: Buffer) => {
+      if (!isSeen(stream, chunk)) return;
+      stop();
       resolve();
     };
-    stderr?.on('data', onData);
-    done.addEventListener('abort', () => stderr?.off('data', onData), { once: true });
+    stream.on(event, listener);
+    done.addEventListener('abort', stop, { once: true });
   });
 }
 

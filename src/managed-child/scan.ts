@@ -1,5 +1,6 @@
-import type { readdirSync, readFileSync } from 'node:fs';
-import type { ProcessIdentity, parseStat } from '../internal/proc.ts';
+import { readdirSync, readFileSync } from 'node:fs';
+import { type ProcessIdentity, parseStat } from '../internal/proc.ts';
+import { type ProcReader, procReader } from './proc-reader.ts';
 
 /** A process that was found. */
 export interface Found<Mark> extends ProcessIdentity {
@@ -10,9 +11,8 @@ export interface Found<Mark> extends ProcessIdentity {
 
 /** What a scan looks with; the undertaker brings its own. */
 export interface ScanTools {
-  readonly readFileSync: typeof readFileSync;
-  readonly readdirSync: typeof readdirSync;
-  readonly parseStat: typeof parseStat;
+  readonly reader: ProcReader;
+  readonly examiner: typeof examiner;
 }
 
 export interface ScanScope {
@@ -26,6 +26,9 @@ export interface ScanScope {
   readonly since?: number | undefined;
 }
 
+/** What an environment says, undefined for a stranger's. */
+type MarkIn<Mark> = (environ: string) => Mark | undefined;
+
 /**
  * Looks at the environment of every process and yields after each: what it found, or undefined. What it yields should be
  * signalled at once: it may be a process that forks and exits all the time.
@@ -34,46 +37,21 @@ export interface ScanScope {
  * given out last, before and after, and looks at those in between until there are none: then every process that
  * lives has been looked at. Where the system does not tell the last pid, or new ones never stop coming, it looks often.
  *
- * It leaves out what a stranger started with a copy of the mark: a process whose parent lives, shows no mark, and is none of
- * those to which the kernel gives processes that lost theirs: what is above `self`, an init, a user's service manager.
- *
  * Self-contained, without any outer name: the undertaker runs its text.
- *
- * @param markIn what an environment says, undefined for a stranger's.
  */
 export function* scanProcesses<Mark>(
-  { readFileSync, readdirSync, parseStat }: ScanTools,
-  markIn: (environ: string) => Mark | undefined,
-  { self, groups, members, since }: ScanScope,
+  { reader, examiner }: ScanTools,
+  markIn: MarkIn<Mark>,
+  scope: ScanScope,
 ): Generator<Found<Mark> | undefined, void> {
   const ENOUGH_PASSES = 25;
   const ENOUGH_NEWCOMERS = 1_000;
   /** Who changes its program may have to read the new one from a disk. */
   const PATIENCE_PASSES = 2_000;
-  /** How often one that has arguments must show no environment until it is believed to have none. */
-  const ENOUGH_DENIALS = 5;
-  const FLAG_KERNEL_THREAD = 0x200000;
-  /** Empty for a process without memory of its own: a kernel thread, a zombie, one that changes its program. */
-  const read = (path: string) => {
-    try {
-      return readFileSync(path, 'latin1');
-    } catch (error) {
-      return (error as NodeJS.ErrnoException).code === 'ESRCH' ? '' : undefined;
-    }
-  };
-  const numbersIn = (path: string) => {
-    try {
-      return readdirSync(path).map(Number).filter(Number.isInteger).reverse();
-    } catch {
-      return [];
-    }
-  };
+  const { read, numbersIn } = reader;
   /** In a container it may be of another file system (lxcfs), which tells of the host or of some time ago. */
   const isFaked = / \/proc\/loadavg /.test(read('/proc/self/mountinfo') ?? '');
   const lastPid = () => (isFaked ? undefined : Number(read('/proc/loadavg')?.split(' ')[4]) || undefined);
-  const statOf = (pid: number) => parseStat(pid, read(`/proc/${pid}/stat`));
-  const hasEnded = ({ state, threads }: { readonly state: string; readonly threads: number }) =>
-    state === 'X' || (state === 'Z' && threads <= 1);
   /** The pids that were given out after `before`, up to `last`; they begin anew at the end of their range. */
   const createdIn = (before: number, last: number) => {
     if (last >= before && last - before <= ENOUGH_NEWCOMERS) {
@@ -83,19 +61,45 @@ export function* scanProcesses<Mark>(
       last >= before ? pid > before && pid <= last : pid > before || pid <= last,
     );
   };
-  /** Of its other threads, if the main one has ended. */
-  const environOf = (pid: number) => {
-    const environ = read(`/proc/${pid}/environ`);
-    const stat = environ === '' ? statOf(pid) : undefined;
-    if (stat?.state !== 'Z' || hasEnded(stat)) return environ;
-    const environs = numbersIn(`/proc/${pid}/task`).map((thread) => read(`/proc/${pid}/task/${thread}/environ`));
-    return environs.find(Boolean) ?? environ;
-  };
+  const examine = examiner(reader, markIn, scope);
+  let before = scope.since;
+  let unclear: number[] = [];
+  for (let pass = 0; pass < ENOUGH_PASSES || (unclear.length > 0 && pass < PATIENCE_PASSES); pass++) {
+    const last = lastPid();
+    if (last !== undefined && last === before && unclear.length === 0) return;
+    const pids = before === undefined || last === undefined ? numbersIn('/proc') : createdIn(before, last);
+    const again = unclear;
+    unclear = [];
+    for (const pid of [...pids, ...again]) {
+      const { isUnclear, found } = examine(pid);
+      if (isUnclear) unclear.push(pid);
+      yield found;
+    }
+    before = last;
+  }
+}
+
+/**
+ * Looks at one process: whether it is to be found, and whether that can't be told yet.
+ *
+ * It leaves out what a stranger started with a copy of the mark: a process whose parent lives, shows no mark, and is none of
+ * those to which the kernel gives processes that lost theirs: what is above `self`, an init, a user's service manager.
+ *
+ * Self-contained as well.
+ */
+export function examiner<Mark>(
+  { read, statOf, environOf }: ProcReader,
+  markIn: MarkIn<Mark>,
+  { self, groups, members }: ScanScope,
+): (pid: number) => { readonly isUnclear: boolean; readonly found: Found<Mark> | undefined } {
+  /** How often one that has arguments must show no environment until it is believed to have none. */
+  const ENOUGH_DENIALS = 5;
+  const FLAG_KERNEL_THREAD = 0x200000;
   const denials = new Map<number, number>();
   /** Between its old program and its new one a process shows no environment, nor arguments. */
-  const isUnclear = (pid: number) => {
+  const mayChange = (pid: number) => {
     const stat = statOf(pid);
-    if (!stat || stat.flags & FLAG_KERNEL_THREAD || hasEnded(stat)) return false;
+    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.hasEnded) return false;
     if (read(`/proc/${pid}/cmdline`)) denials.set(pid, (denials.get(pid) ?? 0) + 1);
     return (denials.get(pid) ?? 0) < ENOUGH_DENIALS;
   };
@@ -115,34 +119,35 @@ export function* scanProcesses<Mark>(
     statOf(Number(/^Tgid:\s*(\d+)$/m.exec(read(`/proc/${number}/status`) ?? '')?.[1] ?? number));
   const isMember = (pid: number) => {
     const stat = members?.size ? statOf(pid) : undefined;
-    return stat !== undefined && members?.has(stat.processGroup) === true && !hasEnded(stat);
+    return stat !== undefined && members?.has(stat.processGroup) === true && !stat.hasEnded;
   };
   const describe = (number: number, mark: Mark | undefined) => {
     const stat = processOf(number);
     if (!stat || (mark !== undefined && isForeign(stat.parent))) return undefined;
     return { pid: stat.pid, startTicks: stat.startTicks, processGroup: stat.processGroup, mark };
   };
-
-  let before = since;
-  let unclear: number[] = [];
-  for (let pass = 0; pass < ENOUGH_PASSES || (unclear.length > 0 && pass < PATIENCE_PASSES); pass++) {
-    const last = lastPid();
-    if (last !== undefined && last === before && unclear.length === 0) return;
-    const pids = before === undefined || last === undefined ? numbersIn('/proc') : createdIn(before, last);
-    const again = unclear;
-    unclear = [];
-    for (const pid of [...pids, ...again]) {
-      const environ = environOf(pid);
-      const mark = environ ? markIn(environ) : undefined;
-      if (environ === '' && isUnclear(pid)) unclear.push(pid);
-      yield mark !== undefined || isMember(pid) ? describe(pid, mark) : undefined;
-    }
-    before = last;
-  }
+  return (pid) => {
+    const environ = environOf(pid);
+    const mark = environ ? markIn(environ) : undefined;
+    return {
+      isUnclear: environ === '' && mayChange(pid),
+      found: mark !== undefined || isMember(pid) ? describe(pid, mark) : undefined,
+    };
+  };
 }
 
 /** The value of a tag; self-contained as well. */
 export function sequenceIn(environ: string, tag: string): number | undefined {
   const at = `\0${environ}`.indexOf(`\0${tag}=`);
   return at < 0 ? undefined : Number.parseInt(environ.slice(at + tag.length + 1), 10);
+}
+
+const tools: ScanTools = { reader: procReader({ readFileSync, readdirSync, parseStat }), examiner };
+
+/** {@link scanProcesses} for this process. */
+export function scan<Mark>(
+  markIn: MarkIn<Mark>,
+  scope: Omit<ScanScope, 'self'>,
+): Generator<Found<Mark> | undefined, void> {
+  return scanProcesses(tools, markIn, { self: process.pid, ...scope });
 }

@@ -34,14 +34,12 @@ function nextSequence(): number {
  * @param onExpired called when the guard has killed it because a lease ended.
  */
 export async function start(
-  command: string,
-  args: readonly string[],
   settings: Settings,
   { pipe, onExpired }: { readonly pipe: Writable; readonly onExpired: () => void },
 ): Promise<Started> {
   settings.signal?.throwIfAborted();
   for (const held of settings.holds) held.signal.throwIfAborted();
-  checkLeases(command, settings.leases);
+  checkLeases(settings);
   const sequence = nextSequence();
   const manner = { graceMs: settings.graceMs, termSignal: settings.termSignal, sequence };
   const cgroup = contain(settings, sequence);
@@ -51,10 +49,9 @@ export async function start(
     for (const held of settings.holds) holds.push(held.hold());
     const held = holds.flatMap(({ descriptors }) => descriptors);
     const registration = registersItself(settings) ? { pipe, line: encodeManner(manner) } : undefined;
-    const process = await launch({ command, args, settings, sequence, held, cgroup: cgroup?.path, registration });
+    const process = await launch({ settings, sequence, held, cgroup: cgroup?.path, registration });
     const group = new ProcessGroup(identityOf(process.pid as number));
-    guard.add({ leader: group.leader, ...manner }, onExpired);
-    if (settings.leases.length > 0) guard.lease(group.leader.pid, firstDeadline(settings.leases));
+    guard.add({ leader: group.leader, ...manner, deadlineMs: firstDeadline(settings.leases), onExpired });
     return { process, tree: new ProcessTree({ group, sequence, forks, cgroup }), holds };
   } catch (error) {
     cgroup?.remove();

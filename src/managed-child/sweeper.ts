@@ -1,7 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { forkCount, hasProc, parseStat, pidLimit } from '../internal/proc.ts';
+import { forkCount, hasProc, pidLimit } from '../internal/proc.ts';
 import { afterPoll, now } from '../internal/time.ts';
-import { type Found, scanProcesses, sequenceIn } from './scan.ts';
+import { type Found, scan, sequenceIn } from './scan.ts';
 import { tagName } from './tag.ts';
 
 /** A child whose processes are looked for. */
@@ -51,11 +50,9 @@ async function lookFor(searches: readonly Search[]): Promise<void> {
   const markIn = (environ: string) => sequenceIn(environ, tagName());
   const groups = new Set(searches.map(({ leader }) => leader));
   const members = new Set(searches.filter(({ withGroup }) => withGroup).map(({ leader }) => leader));
-  const scope = { self: process.pid, groups, members, since: oldestLeader(searches) };
   let begin = now();
-  for (const found of scanProcesses({ readFileSync, readdirSync, parseStat }, markIn, scope)) {
-    for (const search of found ? searches : [])
-      if (isOf(search, found as Found<number>)) search.onFound(found as Found<number>);
+  for (const found of scan(markIn, { groups, members, since: oldestLeader(searches) })) {
+    if (found) for (const search of searches) if (isOf(search, found)) search.onFound(found);
     if (now() - begin < SLICE_MS) continue;
     await new Promise<void>((resolve) => afterPoll(resolve));
     begin = now();
@@ -72,9 +69,10 @@ function isOf({ sequence, leader, withGroup }: Search, { mark, processGroup }: F
  */
 function oldestLeader(searches: readonly Search[]): number | undefined {
   const { leader, forks } = searches.reduce((a, b) => (a.sequence < b.sequence ? a : b));
-  const count = forks === undefined ? undefined : forkCount();
+  if (forks === undefined) return undefined;
+  const count = forkCount();
   // Some numbers are taken and left out, so that a round may be shorter than their count.
-  return count !== undefined && count - (forks as number) < pidLimit() / 2 ? leader : undefined;
+  return count !== undefined && count - forks < pidLimit() / 2 ? leader : undefined;
 }
 
 /** How old a count may be that only has to be old enough. */

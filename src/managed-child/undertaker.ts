@@ -1,5 +1,6 @@
 import { parseStat } from '../internal/proc.ts';
-import { type Found, type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
+import { procReader } from './proc-reader.ts';
+import { examiner, type Found, type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
 
 /** What the undertaker works with. */
 interface UndertakerTools extends ScanTools {
@@ -26,7 +27,8 @@ interface UndertakerTools extends ScanTools {
  */
 function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonly string[]): void {
   const LIMIT_MS = 10_000;
-  const { process, readdirSync, readFileSync, now } = tools;
+  const { process, now } = tools;
+  const { numbersIn, statOf } = tools.reader;
   const known = new Map(
     groups.map((group) => {
       const [processGroup = 0, , graceMs = 0, signal = 0, sequence = 0] = group.split(':').map(Number);
@@ -66,22 +68,15 @@ function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonl
     }
     return signalled;
   };
-  const statOf = (pid: number) => {
-    try {
-      return tools.parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
-    } catch {
-      return undefined;
-    }
-  };
   const isStill = (found: Found<number> | undefined) =>
     found !== undefined && statOf(found.pid)?.startTicks === found.startTicks;
   const isLeft = (pid: number) => {
     const stat = statOf(pid);
-    return stat !== undefined && pgids.has(stat.processGroup) && (stat.state !== 'Z' || stat.threads > 1);
+    return stat !== undefined && pgids.has(stat.processGroup) && !stat.hasEnded;
   };
   /** Who runs in a group and shows no tag: it wrote over its environment, or cleared it. */
   const isGroupLeft = () =>
-    [...pgids].some((processGroup) => send(-processGroup, 0)) && readdirSync('/proc').map(Number).some(isLeft);
+    [...pgids].some((processGroup) => send(-processGroup, 0)) && numbersIn('/proc').some(isLeft);
   /** Whoever sees the tree end must know why. False if another guard has the lease by now, for this one was killed. */
   const isExpired = () => {
     if (!send(guard, 0) && send(owner, 0)) return false;
@@ -115,6 +110,8 @@ const HELPERS = 'const __name = (named) => named;';
 export const UNDERTAKER: string = `${HELPERS}
 const { readFileSync, readdirSync, writeSync } = require('node:fs');
 const parseStat = ${parseStat};
+const procReader = ${procReader};
+const examiner = ${examiner};
 const scanProcesses = ${scanProcesses};
 const sequenceIn = ${sequenceIn};
 const now = () => performance.now();
@@ -128,6 +125,7 @@ const tell = (line) => {
 };
 // An owner above may ask all that is in its cgroup to end.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
-const tools = { readFileSync, readdirSync, parseStat, scanProcesses, sequenceIn, process, tell, now, sleep };
+const reader = procReader({ readFileSync, readdirSync, parseStat });
+const tools = { reader, examiner, scanProcesses, sequenceIn, process, tell, now, sleep };
 (${bury})(tools, process.argv.slice(1));
 `;

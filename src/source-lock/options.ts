@@ -121,10 +121,11 @@ function emitWarning(warning: LockWarning): void {
     if (told.has(warning.path)) return;
     told.add(warning.path);
   }
-  process.emitWarning(describe(warning), { type: 'HoldfastWarning', code: `HOLDFAST_${warning.code}` });
+  process.emitWarning(describeWarning(warning), { type: 'HoldfastWarning', code: `HOLDFAST_${warning.code}` });
 }
 
-function describe(warning: LockWarning): string {
+/** As a sentence. */
+export function describeWarning(warning: LockWarning): string {
   if (warning.code === 'PER_USER_DIRECTORY') {
     return `locks are kept in ${warning.path}, for this user only; make /run/holdfast/locks or set HOLDFAST_LOCK_DIR`;
   }
