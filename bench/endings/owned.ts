@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { childrenOf, isRunning } from '../../test/support/processes.ts';
+import { guardsOf, isRunning } from '../../test/support/processes.ts';
 import type { Cells } from '../survivors/cells.ts';
 import type { Commands } from './owner.ts';
 
@@ -44,10 +44,7 @@ export function own(cells: Cells, peer: string): Owned {
       owner.kill('SIGKILL');
       return untilGone(pids, before);
     },
-    guards: () =>
-      childrenOf(pid)
-        .filter(({ command }) => command.includes('holdfast-guard'))
-        .map((guard) => guard.pid),
+    guards: () => guardsOf(pid),
     async [Symbol.asyncDispose]() {
       await cell[Symbol.asyncDispose]();
       await closed;

@@ -80,11 +80,14 @@ describe('the command', () => {
     const running = underLock('echo "$HOLDFAST_HELD"; cat', ['--source', 'hdhomerun:1234ABC2/v5.1']);
     await untilSaid(running, '60,61');
     const [child] = childrenOf(running.pid).filter(({ command }) => command.startsWith('sh -c echo'));
-    expect(await SourceLock.inspect(tuner, { dir })).toMatchObject({
-      pid: running.pid,
-      command: expect.stringMatching(/^holdfast run -- sh -c echo/),
-      children: [child?.pid],
-    });
+    // It may speak before holdfast has noted that it runs.
+    await eventually(async () =>
+      expect(await SourceLock.inspect(tuner, { dir })).toMatchObject({
+        pid: running.pid,
+        command: expect.stringMatching(/^holdfast run -- sh -c echo/),
+        children: [child?.pid],
+      }),
+    );
     running.stdin.end();
     expect(await running.result).toMatchObject({ exit: 0, stderr: '' });
     expectTidy();

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { cgroupPlace } from '../../src/managed-child/cgroup.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces, withMounts } from '../support/namespace.ts';
-import { fixtureArguments, isRunning, startProgram } from '../support/processes.ts';
+import { fixtureArguments, guardOf, isRunning, startProgram } from '../support/processes.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const place = cgroupPlace();
@@ -80,7 +80,8 @@ describe.runIf(directory)('a cgroup', () => {
     for (const _ of ['before', 'after its children were started']) await lines.next();
     const below = readdirSync(`${directory}/${cgroupOf(child.pid).split('/').at(-1)}`);
     expect(below.filter((name) => name.startsWith('HOLDFAST_CHILD_'))).toHaveLength(2);
-    // The two children of that owner; its guard is none.
+    // The two children of that owner; its guard is none, and would end them first.
+    process.kill(guardOf(child.pid), 'SIGSTOP');
     expect(await child.terminate()).toMatchObject({ escapees: 2 });
   });
 
@@ -142,7 +143,7 @@ describe.runIf(directory)('a cgroup', () => {
 });
 
 describe.runIf(hasNamespaces() && directory)('where cgroups are', () => {
-  const unmount = `umount -l ${directory && dirname(`${directory}/x`)}`;
+  const unmount = `umount -l ${directory}`;
   const run = async (mounts: string, options: object) => {
     const [program = '', ...args] = [
       ...withMounts(mounts),

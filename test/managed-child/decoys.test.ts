@@ -7,7 +7,7 @@ import { type Tree, trees } from '../fixtures/trees.ts';
 import { startDecoy, tagOf } from '../support/decoy.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces, pidNamespace } from '../support/namespace.ts';
-import { childrenOf, fixtureArguments, isRunning, processesWithMark } from '../support/processes.ts';
+import { fixtureArguments, guardOf, isRunning, processesWithMark } from '../support/processes.ts';
 import { endMarked, GRACE_MS, type MarkedOwner, startMarked } from '../support/survivors.ts';
 
 const daemon = trees['double-forked daemon'] as Tree;
@@ -50,7 +50,7 @@ for (const [disguise, variable] of Object.entries(disguises)) {
         const { owner, tag } = await own(env);
         await using _owner = owner;
         await using decoy = await startDecoy(variable(tag));
-        const guard = childrenOf(owner.pid).find(({ command }) => command.includes('holdfast-guard'))?.pid as number;
+        const guard = guardOf(owner.pid);
         await owner.kill();
         await owner.expectNone();
         await eventually(() => expect(isRunning(guard)).toBe(false), 20_000);

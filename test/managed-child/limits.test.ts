@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { childrenOf, isRunning, type Program, startProgram } from '../support/processes.ts';
+import { guardOf, isRunning, type Program, startProgram } from '../support/processes.ts';
 
 const PIDS = '/sys/fs/cgroup/pids';
 const isRoot = process.getuid?.() === 0;
@@ -95,7 +95,7 @@ test.runIf(canLimitProcesses)('a guard that can not start any process ends the g
     expect(owner?.output()).toMatch(/^\d+\n$/);
     return Number(owner?.output());
   });
-  const guard = childrenOf(owner.pid).find(({ command }) => command.includes('holdfast-guard'))?.pid as number;
+  const guard = guardOf(owner.pid);
   limit(guard);
   await owner.kill();
   await eventually(() => expect([pid, guard].filter(isRunning)).toEqual([]));

@@ -1,17 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Orphan } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { type Tree, trees } from '../fixtures/trees.ts';
 import { hasNamespaces, ownPids } from '../support/namespace.ts';
 import { fixtureArguments, isRunning, startFixture } from '../support/processes.ts';
 import { GRACE_MS, startMarked } from '../support/survivors.ts';
-
-interface Orphan {
-  readonly pid: number;
-  readonly ownerPid: number;
-  readonly ended: boolean;
-}
 
 interface Abandoned {
   readonly owner: number;

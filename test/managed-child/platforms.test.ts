@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { afterAll, describe, expect, test } from 'vitest';
 import { cgroupPlace } from '../../src/managed-child/cgroup.ts';
 import { debianProgram } from '../support/debian.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, throughout } from '../support/eventually.ts';
 import { hasNamespaces, withMounts } from '../support/namespace.ts';
 import { fixtureArguments, isRunning, processesWithMark } from '../support/processes.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -197,8 +197,7 @@ describe.runIf(canMount)('without /proc', () => {
       const env = { HOLDFAST_TEST_ROUND: mark.split('=')[1] };
       const owner = startOwner(mounts, { script: 'echo; exec sleep 300', repeat: true, options: { graceMs: 0 } }, env);
       await owner.next();
-      const end = performance.now() + Math.random() * 20;
-      await eventually(() => expect(performance.now()).toBeGreaterThan(end));
+      await throughout(round, () => expect(isRunning(owner.pid)).toBe(true));
       await owner.kill();
       await eventually(() => expect(processesWithMark(mark)).toEqual([]));
     }

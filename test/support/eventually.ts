@@ -7,6 +7,20 @@ export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 5_0
     } catch (error) {
       if (performance.now() > deadline) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await pause();
   }
+}
+
+/** Calls `check` again and again for so long; it must never throw. */
+export async function throughout(ms: number, check: () => void): Promise<void> {
+  const end = performance.now() + ms;
+  do {
+    check();
+    await pause();
+  } while (performance.now() < end);
+  check();
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 5));
 }

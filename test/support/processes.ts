@@ -44,6 +44,19 @@ export function childrenOf(parent: number): { pid: number; command: string }[] {
     .map((pid) => ({ pid, command: readProc(pid, 'cmdline').replaceAll('\0', ' ') }));
 }
 
+/** The guards of an owner; there is one, but for a moment. */
+export function guardsOf(owner: number): number[] {
+  return childrenOf(owner)
+    .filter(({ command }) => command.includes('holdfast-guard'))
+    .map(({ pid }) => pid);
+}
+
+export function guardOf(owner: number): number {
+  const [guard] = guardsOf(owner);
+  if (guard === undefined) throw new Error(`process ${owner} has no guard`);
+  return guard;
+}
+
 export function openDescriptors(pid: number | 'self' = 'self'): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
@@ -105,17 +118,14 @@ export interface Fixture extends Program {
   next(): Promise<any>;
 }
 
+const asJson = (args: readonly unknown[]) => args.map((arg) => JSON.stringify(arg ?? null));
+
 /** The arguments that make Node run a fixture. */
 export function fixtureArguments(name: string, args: readonly unknown[] = []): string[] {
   const [hook, program] = ['scripts/from-source.mjs', `test/fixtures/${name}.ts`].map(
     (path) => new URL(path, repository),
   );
-  return [
-    '--import',
-    hook?.pathname as string,
-    program?.pathname as string,
-    ...args.map((arg) => JSON.stringify(arg ?? null)),
-  ];
+  return ['--import', hook?.pathname as string, program?.pathname as string, ...asJson(args)];
 }
 
 /** The lock files that a process has open. */
@@ -129,11 +139,7 @@ export function locksOf(pid: number): string[] {
 
 export function startFixture(name: string, args: readonly unknown[] = [], env: NodeJS.ProcessEnv = {}): Fixture {
   const path = new URL(`test/fixtures/${name}.ts`, repository).pathname;
-  const program = startProgram(
-    path,
-    env,
-    args.map((arg) => JSON.stringify(arg ?? null)),
-  );
+  const program = startProgram(path, env, asJson(args));
   const lines = createInterface(program.process.stdout as Readable)[Symbol.asyncIterator]();
   return {
     ...program,
