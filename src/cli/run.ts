@@ -18,7 +18,7 @@ export async function run(argv: readonly string[]): Promise<Outcome> {
     print(RUN_HELP);
     return 0;
   }
-  const signals = new SignalRelay(plan.graceMs);
+  const signals = new SignalRelay();
   try {
     return await runHolding(plan, signals);
   } catch (error) {

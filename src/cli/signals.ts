@@ -1,4 +1,3 @@
-import { after } from '../internal/time.ts';
 import type { ManagedChild } from '../managed-child/managed-child.ts';
 
 /** What asks the command to end; the others are passed on and that is all. */
@@ -10,14 +9,12 @@ const PASSED = ['SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const
  * of its own.
  */
 export class SignalRelay implements Disposable {
-  readonly #graceMs: number;
   readonly #waiting = new AbortController();
   readonly #handlers: readonly (readonly [NodeJS.Signals, () => void])[];
   #child: ManagedChild | undefined;
-  #grace: Disposable | undefined;
+  #isEnding = false;
 
-  constructor(graceMs: number) {
-    this.#graceMs = graceMs;
+  constructor() {
     this.#handlers = [
       ...ENDING.map((signal) => [signal, () => this.#end(signal)] as const),
       ...PASSED.map((signal) => [signal, () => this.#send(signal)] as const),
@@ -47,26 +44,17 @@ export class SignalRelay implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#grace?.[Symbol.dispose]();
     for (const [signal, handler] of this.#handlers) process.off(signal, handler);
   }
 
   #end(signal: (typeof ENDING)[number]): void {
     const child = this.#child;
     if (!child) this.#waiting.abort(signal);
-    else if (this.#grace) this.#send(signal);
+    else if (this.#isEnding) this.#send(signal);
     else {
-      this.#grace = after(this.#graceMs, () => this.#send('SIGKILL'));
-      // The library's request, which is SIGTERM, also reaches what has left the group.
-      if (signal === 'SIGTERM') child.terminate(signal).catch(() => {});
-      else this.#ask(signal);
+      this.#isEnding = true;
+      child.terminate(signal, { termSignal: signal }).catch(() => {}); // told by who waits for its end
     }
-  }
-
-  /** What is stopped would get it only when it is continued. */
-  #ask(signal: NodeJS.Signals): void {
-    this.#send(signal);
-    this.#send('SIGCONT');
   }
 
   /** SIGTSTP does nothing in a process group that no shell controls, so it is SIGSTOP. */

@@ -54,8 +54,8 @@ export function isSecretParameter(name: string): boolean {
  * Each pattern is bounded where it could begin often, so that the time is linear in the text. A password may hold any
  * character that a careless operator puts there: after `user:` everything up to an `@` of the same word is taken for it.
  */
-const USER_AND_PASSWORD = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s:/?#@]{0,256}:[^\s@]{0,256}@(?:[^\s/@]{0,256}@)?/gi;
-const USER = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/?#@]{1,256}@/gi;
+const USER_AND_PASSWORD = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s:/?#@]{0,256}:[^\s@]{0,256}@(?:[^\s/@]{0,256}@){0,16}/gi;
+const USER = /([a-z][a-z0-9+.-]{0,30}:\/\/)(?:[^\s/?#@]{1,256}@){1,16}/gi;
 const ENCODED_USER = /(%(?:25)*3A(?:%(?:25)*2F){2})[^\s&"'<>]{1,256}%(?:25)*40/gi;
 const HEADER = /\b((?:proxy-)?authorization|cookie)(["']?\s{0,8}[:=]\s{0,8}["']?)[^\r\n"']+/gi;
 const PARAMETER =

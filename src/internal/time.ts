@@ -9,6 +9,11 @@ export function now(): number {
   return performance.now();
 }
 
+/** Milliseconds of the monotonic clock that the processes of a host have in common. */
+export function hostNow(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
 /** Wall-clock time, for people and for other machines; never for a duration. */
 export function wallClock(): Date {
   return new Date(Date.now());

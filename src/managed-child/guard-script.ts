@@ -8,8 +8,8 @@
  * `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL
  * is a number, since shells know few names.
  *
- * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID MS` lets its lease
- * end in so long, instead of what was told before; `L PGID` drops it. When a lease ends it writes `expired PGID`, then kills.
+ * Lines: `?` tells that a child is about to be started, `+ GROUP` adds it, `- PGID` forgets it; `l PGID MS AT` lets its lease
+ * end in so long, instead of what was told before (AT is for who takes long to read it); `L PGID` drops it. It answers nothing: whom it told would have to listen.
  */
 export const GUARD_SCRIPT = `
 trap '' INT HUP QUIT TERM PIPE TSTP TTIN TTOU USR1 USR2
@@ -83,9 +83,20 @@ kill_group() {
   kill_cgroup "$cgroups$5"
 }
 
-# Ends what left its group; $1 is the lease that ends, or empty for all. To be run in the background, which it becomes: who ends
-# that ends Node.
-undertake() { [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$@"; }
+# Ends what left its group. To be run in the background, which it becomes: who ends that ends Node.
+undertake() { [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$cgroups" all "$@"; }
+
+# As "wait" for the undertaker, which takes no longer than 10 s; but where Node gets only some of the threads that it starts with
+# it hangs.
+await() {
+  patience=600
+  while [ $patience -gt 0 ] && read_stat "$burial" && [ "\${stat%% *}" != Z ]; do
+    patience=$((patience - 1))
+    sleep 0.02 || sleep 1
+  done
+  [ $patience -gt 0 ] || kill -s KILL "$burial"
+  wait "$burial"
+}
 
 # The same where Node can't be run: until nothing is found for a while.
 search() {
@@ -133,7 +144,7 @@ drop_lease() {
 
 # When a timer is dropped it ends what it started. While it starts something, whose pid it does not know yet, it only notes
 # that it is to end ("defer"), and sees to it right after ("heed").
-cancel='for pid in $nap $burial; do kill -s KILL "$pid"; wait "$pid"; done; exit'
+cancel='[ -z "$nap" ] || { kill -s KILL "$nap"; wait "$nap"; }; exit'
 defer() { trap 'is_dropped=yes' ALRM; }
 heed() {
   trap "$cancel" ALRM
@@ -154,38 +165,39 @@ doze() {
   nap=
 }
 
-# The undertaker takes a moment to start, so it starts ahead of time and waits. At the deadline it does what is done here, too; who
-# comes first ends the tree.
-AHEAD=300
-
-# Another guard may have the lease by now, if this one was killed; but if the owner is dead too nobody has.
+# Where there is Node the lease keeper does it, and this comes a little later, should that be gone: many shells that wake at the
+# same time would be in its way. Another guard may have the lease by now, if this one was killed; but if the owner is dead too
+# nobody has.
 expire() {
-  nap= burial= is_dropped=
+  nap= is_dropped=
   eval "group=\\$group_$1"
-  sequence=\${group##*:}
-  left=$2
-  if [ "$left" -gt $AHEAD ]; then doze $((left - AHEAD)); left=$AHEAD; fi
-  defer
-  undertake "$sequence:$$:$PPID" "$1:0:$left:0:$sequence" & burial=$!
-  heed
-  [ "$left" = 0 ] || doze "$left"
+  doze $(($2 + \${node:+20} + 0))
   trap '' ALRM
-  if ! kill -s 0 $$ && kill -s 0 $PPID; then kill -s KILL "$burial"; exit; fi
-  echo "expired $1"
+  kill -s 0 $$ || ! kill -s 0 $PPID || exit
   IFS=' :'
   kill_group $group
   unset IFS
-  wait "$burial" || search "$sequence"
+  [ -n "$node" ] || search "\${group##*:}"
 }
 
-# A shell that can't fork (the limit of processes is reached, maybe by the very tree) ends at once: what is left to do then
-# needs no other process.
+# Hundredths of a second since the boot, in "clock"; it stands still where the system does not tell.
+clock=0
+read_clock() {
+  read -r up idle < /proc/uptime || return 1
+  clock=$((\${up%.*} * 100 + 1\${up#*.} - 100))
+}
+
+# A shell that can't fork (the limit of processes is reached, maybe by the very tree) ends at once: first what needs no other
+# process, and when that has made room the rest.
 last_resort() {
   set -- $groups
   IFS=' :'
   for group in "$@"; do kill_group $group; done
   unset IFS
-  undertake ''
+  read_clock && begin=$clock || return
+  while read_clock && [ $((clock - begin)) -lt 50 ]; do :; done
+  undertake & burial=$!
+  await || search ''
 }
 
 obey() {
@@ -199,7 +211,7 @@ obey() {
 }
 
 for line in "$@"; do obey $line; done
-while read -r verb group time; do obey "$verb" "$group" "$time"; done
+while read -r verb group time at; do obey "$verb" "$group" "$time"; done
 
 # Nothing is left where all were forgotten, unless one was being started when the owner was killed.
 gather
@@ -220,15 +232,8 @@ while [ $# -ge 5 ]; do
   shift 5
 done
 unset IFS
-undertake '' $groups &
+undertake $groups &
 burial=$!
-
-# Hundredths of a second since the boot, in "clock"; it stands still where the system does not tell.
-clock=0
-read_clock() {
-  read -r up idle < /proc/uptime || return 1
-  clock=$((\${up%.*} * 100 + 1\${up#*.} - 100))
-}
 
 IFS=' :'
 read_clock && begin=$clock || begin=
@@ -251,7 +256,7 @@ while [ -n "$left" ]; do
   done
 done
 unset IFS
-wait "$burial" || search ''
+await || search ''
 trap - EXIT
 IFS=' :'
 set -- $groups

@@ -1,11 +1,11 @@
-import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import type { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import { SpawnError } from '../errors.ts';
 import type { ProcessIdentity } from '../internal/proc.ts';
-import { after, now } from '../internal/time.ts';
-import { spawnGuard } from './guard-process.ts';
+import { after, hostNow, now } from '../internal/time.ts';
+import { Companion } from './companion.ts';
+import { canKeepLeases, spawnGuard, spawnLeaseKeeper } from './guard-process.ts';
 
 /** How a group is ended, which is known before it is started. */
 interface Manner {
@@ -20,15 +20,10 @@ interface GuardedGroup extends Manner {
   readonly leader: ProcessIdentity;
   /** When its lease ends, by `now()`; `Infinity` for none. */
   deadlineMs: number;
-  /** Called before the group is seen to end, if its lease was the cause. */
-  readonly onExpired: () => void;
 }
 
 /** How long a start waits until the guard has taken the line before; one that is stopped must not stop the service. */
 const TAKE_LIMIT_MS = 1_000;
-
-/** Between tries to replace a guard that was killed, where no process can be started. */
-const RETRY_MS = 100;
 
 /** Thirty years; shells and their tools disagree on what is more. */
 const MAX_NAP_MS = 1e12;
@@ -36,15 +31,22 @@ const MAX_NAP_MS = 1e12;
 /**
  * The guard is one small process beside this Node process (one per worker thread that starts children), in a session of its
  * own, tied to it by a pipe. The kernel closes the pipe when this process ends, however it ends, `kill -9` included; the
- * guard then ends every group registered. It also ends a group whose lease expires, for this process may be blocked or
- * stopped by then. It is started with the first child and, should it die, again with all that is registered.
+ * guard then ends every group registered. It is started with the first child and, should it die, again with all that is
+ * registered.
+ *
+ * With the first lease a second one is started, the lease keeper: it ends a tree whose lease expires, for this process may be
+ * blocked or stopped by then, and is a Node program, since for a shell many leases that end at once are too many. The guard
+ * kills the group at the deadline as well, should the keeper be gone.
  */
 class Guard {
   readonly #groups = new Map<number, GuardedGroup>();
-  #process: ChildProcess | undefined;
+  readonly #shell = new Companion(spawnGuard, () => [...this.#groups.values()].flatMap(linesOf));
+  readonly #keeper = new Companion(spawnLeaseKeeper, () =>
+    [...this.#groups.values()].filter(isLeased).flatMap(linesOf),
+  );
 
-  /** Settles when what was told last has left this process, for what is left in it is lost if it is killed. */
-  #told: Promise<void> = Promise.resolve();
+  /** Settles when what was told last has left this process. */
+  #told: Promise<unknown> = Promise.resolve();
   #turn: Promise<void> = Promise.resolve();
 
   /**
@@ -57,9 +59,9 @@ class Guard {
     this.#turn = promise;
     await before;
     try {
-      const { stdin } = await this.#ensure();
-      this.#tell('?');
-      return await start(stdin as Writable);
+      const pipe = await this.#pipe();
+      this.#told = this.#shell.tell('?');
+      return await start(pipe);
     } finally {
       const limit = after(TAKE_LIMIT_MS, resolve, { idle: true });
       this.#told.then(() => {
@@ -71,8 +73,9 @@ class Guard {
 
   add(group: GuardedGroup): void {
     this.#groups.set(group.leader.pid, group);
-    if (!this.#process) this.#replace();
-    else for (const line of linesOf(group)) this.#tell(line);
+    if (!this.#shell.process) this.#shell.ensure();
+    else for (const line of linesOf(group)) this.#told = this.#shell.tell(line);
+    if (isLeased(group)) this.#keep(linesOf(group));
   }
 
   /** The group is killed at the deadline, by `now()`, unless another is set before; at none for `Infinity`. */
@@ -80,78 +83,43 @@ class Guard {
     const group = this.#groups.get(pgid);
     if (!group) return;
     group.deadlineMs = deadlineMs;
-    this.#tell(encodeLease(group));
+    this.#told = this.#shell.tell(encodeLease(group));
+    this.#keep([encodeGroup(group), encodeLease(group)]);
   }
 
   forget(pgid: number): void {
     this.#groups.delete(pgid);
-    this.#tell(`- ${pgid}`);
+    for (const companion of [this.#shell, this.#keeper]) this.#told = companion.tell(`- ${pgid}`);
   }
 
-  #tell(line: string): void {
-    this.#told = new Promise((resolve) => {
-      if (this.#process?.stdin?.writable) this.#process.stdin.write(`${line}\n`, () => resolve());
-      else resolve();
-    });
+  #keep(lines: readonly string[]): void {
+    if (this.#keeper.process) for (const line of lines) this.#keeper.tell(line);
+    else if (canKeepLeases()) this.#keeper.ensure();
   }
 
-  async #ensure(): Promise<ChildProcess> {
-    if (this.#process) return this.#process;
+  /** Where lines to the guard go. */
+  async #pipe(): Promise<Writable> {
+    const { process: running } = this.#shell;
+    if (running) return running.stdin as Writable;
     let cause: unknown;
     try {
-      const started = this.#start();
-      if (this.#process === started) return started;
+      const started = this.#shell.start();
+      if (this.#shell.process === started) return started.stdin as Writable;
       [cause] = await once(started, 'error');
     } catch (error) {
       cause = error;
     }
     throw new SpawnError('/bin/sh (the guard of child processes)', cause);
   }
+}
 
-  /** What was started is the guard only if it runs. */
-  #start(): ChildProcess {
-    const started = spawnGuard([...this.#groups.values()].flatMap(linesOf));
-    for (const emitter of [started, started.stdin, started.stdout]) emitter?.on('error', ignore);
-    if (started.pid === undefined) return started;
-    this.#process = started;
-    const startedMs = now();
-    started.once('exit', () => {
-      started.stdout?.destroy();
-      this.#process = undefined;
-      // One that ends at once would do so again.
-      if (now() - startedMs > RETRY_MS) this.#replace();
-      else after(RETRY_MS, () => this.#replace(), { idle: true });
-    });
-    for (const handle of [started, started.stdin, started.stdout]) (handle as { unref?(): void } | null)?.unref?.();
-    this.#listen(started.stdout as Readable);
-    return started;
-  }
-
-  #listen(answers: Readable): void {
-    let rest = '';
-    answers.setEncoding('utf8').on('data', (text: string) => {
-      const lines = (rest + text).split('\n');
-      rest = lines.pop() as string;
-      for (const line of lines) this.#groups.get(Number(line.slice('expired '.length)))?.onExpired();
-    });
-  }
-
-  /** As long as there is something to guard it is tried again: what hinders it now may pass. */
-  #replace(): void {
-    if (this.#process || this.#groups.size === 0) return;
-    try {
-      this.#start();
-    } catch {
-      // told by the next spawn
-    }
-    if (!this.#process) after(RETRY_MS, () => this.#replace(), { idle: true });
-  }
+function isLeased({ deadlineMs }: GuardedGroup): boolean {
+  return deadlineMs !== Number.POSITIVE_INFINITY;
 }
 
 /** What a guard must be told of a group. */
 function linesOf(group: GuardedGroup): string[] {
-  const isLeased = group.deadlineMs !== Number.POSITIVE_INFINITY;
-  return isLeased ? [encodeGroup(group), encodeLease(group)] : [encodeGroup(group)];
+  return isLeased(group) ? [encodeGroup(group), encodeLease(group)] : [encodeGroup(group)];
 }
 
 function encodeGroup({ leader, ...group }: GuardedGroup): string {
@@ -162,12 +130,12 @@ export function encodeManner({ graceMs, termSignal, sequence }: Manner): string 
   return [Math.ceil(graceMs), constants.signals[termSignal], sequence].join(':');
 }
 
-function encodeLease({ leader, deadlineMs }: GuardedGroup): string {
-  if (deadlineMs === Number.POSITIVE_INFINITY) return `L ${leader.pid}`;
-  return `l ${leader.pid} ${Math.floor(Math.min(Math.max(deadlineMs - now(), 0), MAX_NAP_MS))}`;
+function encodeLease(group: GuardedGroup): string {
+  const { leader, deadlineMs } = group;
+  if (!isLeased(group)) return `L ${leader.pid}`;
+  const leftMs = Math.min(Math.max(deadlineMs - now(), 0), MAX_NAP_MS);
+  return `l ${leader.pid} ${Math.ceil(leftMs)} ${Math.ceil(hostNow() + leftMs)}`;
 }
-
-function ignore(): void {}
 
 /** The guard of this process. */
 export const guard: Guard = new Guard();

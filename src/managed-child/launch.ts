@@ -99,7 +99,8 @@ const SHELLS_OWN = new Set(['IFS', 'OPTIND', 'PPID', 'UID', 'EUID', 'SHELLOPTS',
 
 /** The first variable that a shell would not hand on to a program as it is. */
 export function lostVariable({ env = process.env }: Settings): string | undefined {
-  return Object.keys(env).find((name) => SHELLS_OWN.has(name) || !/^[A-Za-z_]\w*$/.test(name));
+  const names = Object.keys(env).filter((name) => env[name] !== undefined);
+  return names.find((name) => SHELLS_OWN.has(name) || !/^[A-Za-z_]\w*$/.test(name));
 }
 
 /** The shell would tell of it by its exit code only. */

@@ -9,7 +9,7 @@ import { checkKnown, checkNumber, checkOneOf } from '../internal/options.ts';
 import { after, now, wallClock } from '../internal/time.ts';
 import { guard } from './guard.ts';
 import { firstDeadline } from './lease.ts';
-import { type ManagedChildOptions, type Settings, settle } from './options.ts';
+import { checkTermSignal, type ManagedChildOptions, type Settings, settle, type TerminateOptions } from './options.ts';
 import { type Orphan, sweep } from './orphans.ts';
 import { drain, endWhenSilent } from './pipes.ts';
 import type { ProcessTree } from './process-tree.ts';
@@ -88,12 +88,8 @@ export class ManagedChild implements AsyncDisposable {
     options: ManagedChildOptions = {},
   ): Promise<ManagedChild> {
     const settings = settle(command, args, options);
-    let child: ManagedChild | undefined;
-    const onExpired = () => {
-      if (child) child.#expire('the guard killed it');
-    };
-    const started = await guard.inTurn((pipe) => start(settings, { pipe, onExpired }));
-    child = new ManagedChild(settings, started);
+    const child = new ManagedChild(settings, await guard.inTurn((pipe) => start(settings, pipe)));
+    await child.#listen();
     if (settings.ready) await child.#becomeReady(settings.ready);
     child.#watchForStall();
     return child;
@@ -124,7 +120,6 @@ export class ManagedChild implements AsyncDisposable {
     this.#tail = new StderrTail(this.stderr);
     this.exited = this.#leaderExit();
     this.closed = this.#treeEnd();
-    this.#listen();
     publish('created', { child: this });
   }
 
@@ -139,13 +134,15 @@ export class ManagedChild implements AsyncDisposable {
    *
    * @param reason why, for the diagnostics channel `holdfast:managed-child:ending`.
    * @param options `timeoutMs`: how long to wait, from 0; above 2^31 - 1 without end. By default `graceMs` + 5 s.
+   * `termSignal`: the request, instead of the one of the spawn options.
    * @throws TreeSurvivedError past it; the tree stays watched and `closed` pending.
    * @throws RangeError, TypeError for an option out of range, naming it.
    */
-  async terminate(reason?: unknown, options: { readonly timeoutMs?: number | undefined } = {}): Promise<ChildExit> {
-    checkKnown('terminate', options, ['timeoutMs']);
+  async terminate(reason?: unknown, options: TerminateOptions = {}): Promise<ChildExit> {
+    checkKnown('terminate', options, ['timeoutMs', 'termSignal']);
     const timeoutMs = checkNumber('timeoutMs', options.timeoutMs ?? this.#endLimitMs);
-    this.#end('terminated', reason);
+    const termSignal = checkTermSignal(options.termSignal ?? this.#settings.termSignal);
+    this.#end('terminated', reason, termSignal);
     return this.#closedWithin(timeoutMs);
   }
 
@@ -165,16 +162,23 @@ export class ManagedChild implements AsyncDisposable {
     await this.terminate('disposed');
   }
 
-  #listen(): void {
+  /** What it holds may be anybody's code: should that throw, nothing is left. */
+  async #listen(): Promise<void> {
     const { signal, holds, lease } = this.#settings;
-    this.#listening.push(onAbort(signal, (reason) => this.#end('aborted', reason)));
-    this.#listening.push(onAbort(lease?.signal, (reason) => this.#end('lease-expired', reason)));
-    this.#watchLeases();
-    for (const held of holds) {
-      this.#listening.push(onAbort(held.signal, (reason) => this.#end('lock-lost', reason)));
+    try {
+      this.#listening.push(onAbort(signal, (reason) => this.#end('aborted', reason)));
+      this.#listening.push(onAbort(lease?.signal, (reason) => this.#end('lease-expired', reason)));
+      this.#watchLeases();
+      for (const held of holds) {
+        this.#listening.push(onAbort(held.signal, (reason) => this.#end('lock-lost', reason)));
+      }
+      const running = { ...this.#tree.leader, terminate: (reason?: unknown) => this.terminate(reason) };
+      for (const hold of this.#holds) hold.started(running);
+    } catch (error) {
+      this.#end('terminated', error);
+      await this.#closedWithin(this.#endLimitMs);
+      throw error;
     }
-    const running = { ...this.#tree.leader, terminate: (reason?: unknown) => this.terminate(reason) };
-    for (const hold of this.#holds) hold.started(running);
   }
 
   /** By the guard, which works also when this event loop doesn't, and by this process, should there be no guard just then. */
@@ -183,7 +187,7 @@ export class ManagedChild implements AsyncDisposable {
     let timer: Disposable | undefined;
     const arm = () => {
       timer?.[Symbol.dispose]();
-      timer = after(firstDeadline(leases) - now(), () => this.#expire('its deadline has come'), { idle: true });
+      timer = after(firstDeadline(leases) - now(), () => this.#expire(), { idle: true });
     };
     const renew = () => {
       arm();
@@ -195,8 +199,8 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   /** Who gets the source next may open it now, so there is no grace, nor any left if it was ending. */
-  #expire(detail: string): void {
-    this.#end('lease-expired', detail);
+  #expire(): void {
+    this.#end('lease-expired', 'its deadline has come');
     if (this.#phase === 'ending') this.#tree.kill();
   }
 
@@ -238,11 +242,11 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   /** Begins the end of the tree; only the first call counts. */
-  #end(cause: ChildExit['reason'], detail?: unknown): void {
+  #end(cause: ChildExit['reason'], detail?: unknown, termSignal = this.#settings.termSignal): void {
     if (this.#phase !== 'running') return;
     this.#phase = 'ending';
     this.#isOver(cause);
-    const { graceMs, termSignal } = this.#settings;
+    const { graceMs } = this.#settings;
     publish('ending', { child: this, reason: this.#reason, detail });
     if (graceMs === 0) this.#tree.kill();
     else {
@@ -260,7 +264,9 @@ export class ManagedChild implements AsyncDisposable {
     const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
       this.#process.once('exit', (...status) => resolve(status));
     });
-    this.#isOver('exited');
+    // By the guard, while this process was kept from seeing it itself.
+    const isExpired = signal === 'SIGKILL' && firstDeadline(this.#settings.leases) <= now();
+    this.#isOver(isExpired ? 'lease-expired' : 'exited');
     const durationMs = now() - this.#startedMs;
     const reason = this.#reason ?? 'exited';
     const exit = { code, signal, durationMs, escapees: 0, stderrTail: this.stderrTail(), reason };
@@ -276,7 +282,7 @@ export class ManagedChild implements AsyncDisposable {
     for (const listening of this.#listening) listening[Symbol.dispose]();
     await drain(this.stderr);
     endWhenSilent(this.stdout);
-    for (const hold of this.#holds) hold.end();
+    for (const hold of this.#holds) endHold(hold);
     const closed = { ...exit, escapees: this.#tree.escapees, stderrTail: this.stderrTail() };
     publish('closed', { child: this, exit: closed });
     return closed;
@@ -295,5 +301,14 @@ export class ManagedChild implements AsyncDisposable {
     for (const handle of [this.#process, this.stdin, this.stdout, this.stderr]) {
       if (handle) apply(handle as { ref?(): void; unref?(): void });
     }
+  }
+}
+
+/** The failure of another's code must not keep `closed` from resolving. */
+function endHold(hold: Hold): void {
+  try {
+    hold.end();
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : new Error(`the end of a hold failed: ${String(error)}`));
   }
 }

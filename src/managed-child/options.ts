@@ -48,6 +48,12 @@ export interface ManagedChildOptions {
   readonly containment?: 'auto' | 'group' | 'cgroup' | undefined;
 }
 
+/** How a child is told to end. */
+export interface TerminateOptions {
+  readonly timeoutMs?: number | undefined;
+  readonly termSignal?: NodeJS.Signals | undefined;
+}
+
 /** What to start, and the options with their defaults, checked. */
 export interface Settings extends ManagedChildOptions {
   readonly command: string;
@@ -135,7 +141,7 @@ function checkLease(lease: Lease): void {
   }
 }
 
-function checkTermSignal(value: unknown): NodeJS.Signals {
+export function checkTermSignal(value: unknown): NodeJS.Signals {
   if (typeof value === 'string' && value in constants.signals) return value as NodeJS.Signals;
   throw new TypeError(`termSignal must be the name of a signal, such as 'SIGTERM', received ${String(value)}`);
 }

@@ -71,7 +71,9 @@ async function endAll(first: readonly Left[], onFound: (left: Left) => void): Pr
 function* findAll(): Generator<Left> {
   if (!hasProc()) return;
   const spared = ownLine();
-  for (const found of scan(deadOwnerOf, { groups: new Set() })) {
+  // A service manager adopts too, if it is a subreaper.
+  const isOlder = (parent: ProcessIdentity, owner: ProcessIdentity) => parent.startTicks < owner.startTicks;
+  for (const found of scan(deadOwnerOf, { groups: new Set(), isOlder })) {
     if (found?.mark && !spared.has(found.pid)) yield { ...found, owner: found.mark };
   }
   for (const { path, owner } of deadCgroups()) {

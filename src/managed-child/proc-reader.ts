@@ -8,7 +8,10 @@ export interface ReaderTools {
   readonly parseStat: typeof parseStat;
 }
 
-/** What of `/proc` can't be seen, or is no more, is undefined. */
+/**
+ * What of `/proc` is no more, or may not be seen, is undefined. What can't be read for want of descriptors or memory is an error: to
+ * find nothing then would mean nothing.
+ */
 export interface ProcReader {
   /** Empty for a process without memory of its own: a kernel thread, a zombie, one that changes its program. */
   read(path: string): string | undefined;
@@ -21,17 +24,24 @@ export interface ProcReader {
 
 /** Self-contained, without any outer name: the undertaker runs its text. */
 export function procReader({ readFileSync, readdirSync, parseStat }: ReaderTools): ProcReader {
+  const WANTING = ['EMFILE', 'ENFILE', 'ENOMEM'];
+  const codeOf = (error: unknown) => {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    if (WANTING.includes(code)) throw error;
+    return code;
+  };
   const read = (path: string) => {
     try {
       return readFileSync(path, 'latin1');
     } catch (error) {
-      return (error as NodeJS.ErrnoException).code === 'ESRCH' ? '' : undefined;
+      return codeOf(error) === 'ESRCH' ? '' : undefined;
     }
   };
   const numbersIn = (path: string) => {
     try {
       return readdirSync(path).map(Number).filter(Number.isInteger).reverse();
-    } catch {
+    } catch (error) {
+      codeOf(error);
       return [];
     }
   };

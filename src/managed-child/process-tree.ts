@@ -65,7 +65,7 @@ export class ProcessTree {
   /** The pids that run, as far as they are known. */
   members(): number[] {
     const escaped = this.#livingEscapees().map(({ pid }) => pid);
-    return [...new Set([...this.#group.members(), ...escaped])];
+    return [...new Set([...this.#group.members(), ...escaped, ...(this.#cgroup?.members() ?? [])])];
   }
 
   /** Resolves when nothing of it runs any more, once its leader has ended; calls `onLeft` when something is left. */
@@ -83,6 +83,9 @@ export class ProcessTree {
     // Where there is no `/proc`, this is how it is seen that something is left.
     for (let delayMs = 1; this.#cgroup && !this.#cgroup.remove(); delayMs = Math.min(delayMs * 2, 100)) {
       onLeft();
+      // What was found or killed before may have been nothing, for want of a descriptor.
+      for (const process of this.#contained()) this.#tell(process);
+      if (this.#signal === 'SIGKILL') this.#cgroup.kill();
       await sleep(delayMs);
     }
   }
@@ -108,13 +111,16 @@ export class ProcessTree {
       result[isMember ? 'hasMember' : 'hasEscapee'] = true;
       if (!isMember) this.#tell(process);
     };
-    for (const pid of this.#cgroup?.members() ?? []) {
-      const process = processStat(pid);
-      if (process && !isOfGuard(pid)) onFound(process);
-    }
+    for (const process of this.#contained()) onFound(process);
     const [leader, sequence, forks] = [this.leader.pid, this.#sequence, this.#forks];
     await sweeper.search({ leader, sequence, forks, withGroup, onFound });
     return result;
+  }
+
+  /** What the cgroup has, but for the guard of an owner within it, which ends by itself when its work is done. */
+  #contained(): (ProcessIdentity & { readonly processGroup: number })[] {
+    const processes = (this.#cgroup?.members() ?? []).filter((pid) => !isOfGuard(pid)).map(processStat);
+    return processes.filter((process) => process !== undefined);
   }
 
   #tell(process: ProcessIdentity): void {
@@ -135,7 +141,6 @@ export class ProcessTree {
   }
 }
 
-/** An owner within the tree has a guard, which ends by itself when its work is done. */
 function isOfGuard(pid: number): boolean {
   return read(`/proc/${pid}/environ`)?.includes('HOLDFAST_UNDERTAKER=') === true;
 }

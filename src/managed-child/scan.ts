@@ -15,13 +15,15 @@ export interface ScanTools {
   readonly examiner: typeof examiner;
 }
 
-export interface ScanScope {
+export interface ScanScope<Mark> {
   /** The pid of who looks. */
   readonly self: number;
   /** Process groups that are known to be the owner's. */
   readonly groups: ReadonlySet<number>;
   /** Those whose members shall be found too, marked or not. */
   readonly members?: ReadonlySet<number>;
+  /** Whether the parent lived before there was the mark, so that it has adopted what shows it. */
+  readonly isOlder?: (parent: ProcessIdentity, mark: Mark) => boolean;
   /** A pid, if all that can be found was created after it, and less than one round of pids ago. */
   readonly since?: number | undefined;
 }
@@ -42,7 +44,7 @@ type MarkIn<Mark> = (environ: string) => Mark | undefined;
 export function* scanProcesses<Mark>(
   { reader, examiner }: ScanTools,
   markIn: MarkIn<Mark>,
-  scope: ScanScope,
+  scope: ScanScope<Mark>,
 ): Generator<Found<Mark> | undefined, void> {
   const ENOUGH_PASSES = 25;
   const ENOUGH_NEWCOMERS = 1_000;
@@ -90,7 +92,7 @@ export function* scanProcesses<Mark>(
 export function examiner<Mark>(
   { read, statOf, environOf }: ProcReader,
   markIn: MarkIn<Mark>,
-  { self, groups, members }: ScanScope,
+  { self, groups, members, isOlder }: ScanScope<Mark>,
 ): (pid: number) => { readonly isUnclear: boolean; readonly found: Found<Mark> | undefined } {
   /** How often one that has arguments must show no environment until it is believed to have none. */
   const ENOUGH_DENIALS = 5;
@@ -109,10 +111,11 @@ export function examiner<Mark>(
     above.has(pid) ||
     /^NSpid:.*\t1$/m.test(read(`/proc/${pid}/status`) ?? '') ||
     read(`/proc/${pid}/comm`) === 'systemd\n';
-  const isForeign = (parent: number) => {
-    const environ = environOf(parent);
-    if (!environ || markIn(environ) !== undefined || adopts(parent)) return false;
-    return !groups.has(statOf(parent)?.processGroup ?? 0);
+  const isForeign = (pid: number, mark: Mark) => {
+    const environ = environOf(pid);
+    if (!environ || markIn(environ) !== undefined || adopts(pid)) return false;
+    const parent = statOf(pid);
+    return parent !== undefined && !groups.has(parent.processGroup) && !isOlder?.(parent, mark);
   };
   /** The number may be that of a thread. */
   const processOf = (number: number) =>
@@ -123,7 +126,7 @@ export function examiner<Mark>(
   };
   const describe = (number: number, mark: Mark | undefined) => {
     const stat = processOf(number);
-    if (!stat || (mark !== undefined && isForeign(stat.parent))) return undefined;
+    if (!stat || (mark !== undefined && isForeign(stat.parent, mark))) return undefined;
     return { pid: stat.pid, startTicks: stat.startTicks, processGroup: stat.processGroup, mark };
   };
   return (pid) => {
@@ -147,7 +150,7 @@ const tools: ScanTools = { reader: procReader({ readFileSync, readdirSync, parse
 /** {@link scanProcesses} for this process. */
 export function scan<Mark>(
   markIn: MarkIn<Mark>,
-  scope: Omit<ScanScope, 'self'>,
+  scope: Omit<ScanScope<Mark>, 'self'>,
 ): Generator<Found<Mark> | undefined, void> {
   return scanProcesses(tools, markIn, { self: process.pid, ...scope });
 }

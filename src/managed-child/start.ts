@@ -31,17 +31,14 @@ function nextSequence(): number {
  * Starts the leader of a new process group. If that fails nothing is held and an error tells why.
  *
  * @param pipe where lines to the guard go.
- * @param onExpired called when the guard has killed it because a lease ended.
  */
-export async function start(
-  settings: Settings,
-  { pipe, onExpired }: { readonly pipe: Writable; readonly onExpired: () => void },
-): Promise<Started> {
+export async function start(settings: Settings, pipe: Writable): Promise<Started> {
   settings.signal?.throwIfAborted();
   for (const held of settings.holds) held.signal.throwIfAborted();
   checkLeases(settings);
   const sequence = nextSequence();
   const manner = { graceMs: settings.graceMs, termSignal: settings.termSignal, sequence };
+  const deadlineMs = firstDeadline(settings.leases);
   const cgroup = contain(settings, sequence);
   const forks = forksBefore();
   const holds: Hold[] = [];
@@ -51,7 +48,7 @@ export async function start(
     const registration = registersItself(settings) ? { pipe, line: encodeManner(manner) } : undefined;
     const process = await launch({ settings, sequence, held, cgroup: cgroup?.path, registration });
     const group = new ProcessGroup(identityOf(process.pid as number));
-    guard.add({ leader: group.leader, ...manner, deadlineMs: firstDeadline(settings.leases), onExpired });
+    guard.add({ leader: group.leader, ...manner, deadlineMs });
     return { process, tree: new ProcessTree({ group, sequence, forks, cgroup }), holds };
   } catch (error) {
     cgroup?.remove();

@@ -1,5 +1,5 @@
 import { forkCount, hasProc, pidLimit } from '../internal/proc.ts';
-import { afterPoll, now } from '../internal/time.ts';
+import { afterPoll, now, sleep } from '../internal/time.ts';
 import { type Found, scan, sequenceIn } from './scan.ts';
 import { tagName } from './tag.ts';
 
@@ -15,6 +15,9 @@ interface Search {
   /** Called at once, while the scan goes on. */
   readonly onFound: (found: Found<number>) => void;
 }
+
+/** Between tries to look where something lacks. */
+const RETRY_MS = 50;
 
 /** How long this event loop may be kept from its work at a time. */
 const SLICE_MS = 3;
@@ -40,8 +43,20 @@ class Sweeper {
     const searches = this.#waiting;
     this.#waiting = [];
     this.#next = undefined;
-    this.#running = lookFor(searches);
+    this.#running = lookUntilDone(searches);
     return this.#running;
+  }
+}
+
+/** For want of descriptors or memory a look may be incomplete, and what was found tells nothing of what was not. */
+async function lookUntilDone(searches: readonly Search[]): Promise<void> {
+  for (;;) {
+    try {
+      return await lookFor(searches);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+      await sleep(RETRY_MS);
+    }
   }
 }
 

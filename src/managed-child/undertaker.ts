@@ -2,40 +2,40 @@ import { parseStat } from '../internal/proc.ts';
 import { procReader } from './proc-reader.ts';
 import { examiner, type Found, type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
 
-/** What the undertaker works with. */
-interface UndertakerTools extends ScanTools {
+/** What a burial works with. */
+export interface BurialTools extends ScanTools {
   readonly scanProcesses: typeof scanProcesses;
   readonly sequenceIn: typeof sequenceIn;
   readonly process: Pick<NodeJS.Process, 'pid' | 'kill'>;
-  /** Writes to the owner, as the guard does. */
-  tell(line: string): void;
-  /** Milliseconds since it was started, which is when the grace began. */
+  /** Milliseconds of a monotonic clock. */
   now(): number;
-  sleep(ms: number): void;
 }
 
 /**
- * What the guard runs by Node when the owner is gone, or a lease has expired: it ends what left its process group, found by
- * its tag. Those in a registered group are the guard's until their grace is over. It stays until no group is left, since
- * whoever is asked to end may start another.
+ * Ends what left its process group, found by its tag and its cgroup; those in a registered group are the guard's until their
+ * grace is over, which begins with the burial. It goes on until no group is left, since whoever is asked to end may start
+ * another, and yields for how many milliseconds it has nothing to do.
  *
- * Self-contained, without any outer name: the guard has its text only.
+ * Self-contained, without any outer name: other processes run its text.
  *
- * @param lease '' when the owner is gone; when one expires, `SEQUENCE:GUARD:OWNER`: the child to end, and who set it. Its group
- * has for a grace what is left of the lease.
+ * @param cgroups what the paths of the children's cgroups begin with, '' where they have none.
+ * @param scope 'all' to end also what no group tells of, because the owner is gone; or 'these'.
  * @param groups as the guard knows them: `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`.
  */
-function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonly string[]): void {
+export function* bury(
+  tools: BurialTools,
+  [tag = '', cgroups = '', scope = 'all', ...groups]: readonly string[],
+): Generator<number, void> {
   const LIMIT_MS = 10_000;
   const { process, now } = tools;
-  const { numbersIn, statOf } = tools.reader;
+  const beginMs = now();
+  const { read, numbersIn, statOf, environOf } = tools.reader;
   const known = new Map(
     groups.map((group) => {
       const [processGroup = 0, , graceMs = 0, signal = 0, sequence = 0] = group.split(':').map(Number);
       return [sequence, { processGroup, graceMs, signal }];
     }),
   );
-  const [only, guard = 0, owner = 0] = lease === '' ? [] : lease.split(':').map(Number);
   const graces = [...known.values()].map(({ graceMs }) => graceMs);
   const pgids = new Set([...known.values()].map(({ processGroup }) => processGroup).filter((pgid) => pgid > 1));
   const told = new Set<string>();
@@ -47,12 +47,24 @@ function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonl
     }
   };
   const markIn = (environ: string) => tools.sequenceIn(environ, tag);
-  const scan = () => tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids });
+  /** A cgroup has also who shows no tag; the guard of an owner within it ends by itself. */
+  function* contained(sequence: number): Generator<Found<number>> {
+    const pids = cgroups ? read(`${cgroups}${sequence}/cgroup.procs`) : undefined;
+    for (const pid of pids?.split('\n') ?? []) {
+      const stat = statOf(Number(pid));
+      const isGuard = environOf(Number(pid))?.includes('HOLDFAST_UNDERTAKER=');
+      if (stat && !stat.hasEnded && !isGuard) yield { ...stat, mark: sequence };
+    }
+  }
+  function* scan(): Generator<Found<number> | undefined> {
+    for (const sequence of known.keys()) yield* contained(sequence);
+    yield* tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids });
+  }
   /** Signals what is found; how many that changed, or undefined if there was none. */
-  const round = (elapsedMs: number, all: Iterable<Found<number> | undefined> = scan()) => {
+  const round = (elapsedMs: number) => {
     let signalled: number | undefined;
-    for (const found of all) {
-      if (found?.mark === undefined || (only !== undefined && found.mark !== only)) continue;
+    for (const found of scan()) {
+      if (found?.mark === undefined || (scope === 'these' && !known.has(found.mark))) continue;
       signalled ??= 0;
       const { pid, startTicks, processGroup, mark } = found;
       const group = known.get(mark);
@@ -68,8 +80,6 @@ function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonl
     }
     return signalled;
   };
-  const isStill = (found: Found<number> | undefined) =>
-    found !== undefined && statOf(found.pid)?.startTicks === found.startTicks;
   const isLeft = (pid: number) => {
     const stat = statOf(pid);
     return stat !== undefined && pgids.has(stat.processGroup) && !stat.hasEnded;
@@ -77,55 +87,39 @@ function bury(tools: UndertakerTools, [tag = '', lease = '', ...groups]: readonl
   /** Who runs in a group and shows no tag: it wrote over its environment, or cleared it. */
   const isGroupLeft = () =>
     [...pgids].some((processGroup) => send(-processGroup, 0)) && numbersIn('/proc').some(isLeft);
-  /** Whoever sees the tree end must know why. False if another guard has the lease by now, for this one was killed. */
-  const isExpired = () => {
-    if (!send(guard, 0) && send(owner, 0)) return false;
-    for (const pgid of pgids) tools.tell(`expired ${pgid}\n`);
-    return true;
-  };
-  if (only !== undefined) {
-    const dueMs = Math.max(...graces);
-    const seen = [...scan()];
-    while (now() < dueMs) tools.sleep(dueMs - now());
-    if (!isExpired()) return;
-    round(now(), seen.filter(isStill));
-  }
   let napMs = 2;
   for (let isLast = false; ; ) {
-    const signalled = round(now());
-    const elapsedMs = now();
+    const signalled = round(now() - beginMs);
+    const elapsedMs = now() - beginMs;
     if ((signalled === undefined && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
     isLast = signalled === undefined && !isGroupLeft();
     if (isLast) continue;
     napMs = signalled ? 2 : Math.min(napMs * 2, 1_000);
     const nextMs = Math.min(...graces.filter((graceMs) => graceMs > elapsedMs)) - elapsedMs;
-    tools.sleep(Math.min(napMs, nextMs));
+    yield Math.min(napMs, nextMs);
   }
 }
 
 /** A compiler may have marked the functions with a helper of its own (`keepNames`), which their text needs. */
 const HELPERS = 'const __name = (named) => named;';
 
-/** The program, as `node -e` takes it. */
-export const UNDERTAKER: string = `${HELPERS}
-const { readFileSync, readdirSync, writeSync } = require('node:fs');
+/** What a program begins with that is run by its text: the `tools` of a burial, and `bury`. */
+export const NODE_PRELUDE: string = `${HELPERS}
+const { readFileSync, readdirSync } = require('node:fs');
 const parseStat = ${parseStat};
 const procReader = ${procReader};
 const examiner = ${examiner};
 const scanProcesses = ${scanProcesses};
 const sequenceIn = ${sequenceIn};
-const now = () => performance.now();
-const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-const tell = (line) => {
-  try {
-    writeSync(1, line);
-  } catch {
-    // the owner is gone
-  }
-};
 // An owner above may ask all that is in its cgroup to end.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
 const reader = procReader({ readFileSync, readdirSync, parseStat });
-const tools = { reader, examiner, scanProcesses, sequenceIn, process, tell, now, sleep };
-(${bury})(tools, process.argv.slice(1));
+const tools = { reader, examiner, scanProcesses, sequenceIn, process, now: () => Number(process.hrtime.bigint()) / 1e6 };
+const bury = ${bury};
+`;
+
+/** What the guard runs by Node when the owner is gone, as `node -e` takes it; its arguments are those of {@link bury}. */
+export const UNDERTAKER: string = `${NODE_PRELUDE}
+const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+for (const ms of bury(tools, process.argv.slice(1))) sleep(ms);
 `;

@@ -1,6 +1,6 @@
 /** What the guard works with: its own process, a timer, and a way to run a program to its end. */
 export interface GuardTools {
-  readonly process: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'exit'>;
+  readonly process: Pick<NodeJS.Process, 'stdin' | 'exit'>;
   after(ms: number, callback: () => void): Disposable;
   run(command: string, args: readonly string[]): void;
 }
@@ -12,7 +12,7 @@ export interface GuardTools {
  * Self-contained, without any outer name: Node runs its text.
  */
 export function guardTrees({ process, after, run }: GuardTools, known: readonly string[]): void {
-  const { stdin, stdout } = process;
+  const { stdin } = process;
   const pids = new Set<string>();
   const leases = new Map<string, Disposable>();
   const kill = (pid: string) => run('taskkill', ['/PID', pid, '/T', '/F']);
@@ -26,15 +26,13 @@ export function guardTrees({ process, after, run }: GuardTools, known: readonly 
     if (verb === '-') pids.delete(pid);
     if (verb === '-' || verb === 'L' || verb === 'l') drop(pid);
     if (verb !== 'l') return;
-    const expire = () => {
-      stdout.write(`expired ${pid}\n`);
-      kill(pid);
-    };
-    leases.set(pid, after(Number(ms), expire));
+    leases.set(
+      pid,
+      after(Number(ms), () => kill(pid)),
+    );
   };
   for (const line of known) obey(line.split(' '));
   let rest = '';
-  stdout.on('error', () => {});
   stdin.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n');
     rest = lines.pop() as string;

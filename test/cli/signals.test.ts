@@ -144,7 +144,7 @@ describe('a signal that holdfast gets', () => {
   });
 
   test('while the command is being started is passed on when it runs', async () => {
-    const relay = new SignalRelay(5_000);
+    const relay = new SignalRelay();
     try {
       process.emit('SIGHUP', 'SIGHUP');
       expect(relay.early).toBe('SIGHUP');

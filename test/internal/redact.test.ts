@@ -4,6 +4,8 @@ import { expect, test } from 'vitest';
 test.each([
   ['rtsp://admin:hunter2@10.0.0.5/1', 'rtsp://***@10.0.0.5/1'],
   ['http://token@host/', 'http://***@host/'],
+  ['rtsp://admin:p@ss@w0rd@10.0.0.5/1 next', 'rtsp://***@10.0.0.5/1 next'],
+  ['rtsp://joe@home@10.0.0.5/logo@2x.png', 'rtsp://***@10.0.0.5/logo@2x.png'],
   ["opening 'http://joe:it's/a#very?bad@pass@host:80/a' failed", "opening 'http://***@host:80/a' failed"],
   ['http://host/a?x=1&token=hunter2&y=2', 'http://host/a?x=1&token=***&y=2'],
   ['http://host/?api-key=hunter2;auth_token=hunter2', 'http://host/?api-key=***;auth_token=***'],

@@ -73,6 +73,26 @@ describe.runIf(directory)('a cgroup', () => {
     await eventually(() => expect(cgroupsOf(owner.pid)).toEqual([]));
   });
 
+  test('finds it in the grace after its owner was killed, and asks it to end', async () => {
+    const owner = startProgram(`
+      import { ManagedChild } from 'holdfast';
+      const script = "setsid env -i /bin/sh -c 'echo $$; exec sleep 300' & trap '' TERM; echo $$; while :; do sleep 0.05; done";
+      const child = await ManagedChild.spawn('sh', ['-c', script], { graceMs: 60_000 });
+      child.stdout.pipe(process.stdout);
+    `);
+    const pids = await eventually(() => {
+      expect(owner.output()).toMatch(/^\d+\n\d+\n/);
+      return owner.output().trim().split('\n').map(Number);
+    });
+    const guard = guardOf(owner.pid);
+    await owner.kill();
+    await eventually(() => expect(pids.filter(isRunning)).toHaveLength(1));
+    expect(isRunning(guard)).toBe(true);
+    for (const pid of pids.filter(isRunning)) process.kill(pid, 'SIGKILL');
+    await eventually(() => expect([...pids, guard].filter(isRunning)).toEqual([]));
+    expect(cgroupsOf(owner.pid)).toEqual([]);
+  });
+
   test('of an owner within it goes with it', async () => {
     const nested = fixtureArguments('guarded');
     const child = await ManagedChild.spawn(process.execPath, nested, { stdin: 'pipe', graceMs: 0 });

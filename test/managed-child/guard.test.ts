@@ -1,11 +1,13 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { GUARD_SCRIPT } from '../../src/managed-child/guard-script.ts';
 import { UNDERTAKER } from '../../src/managed-child/undertaker.ts';
 import { eventually } from '../support/eventually.ts';
-import { childrenOf, isRunning, startFixture } from '../support/processes.ts';
+import { childrenOf, guardOf, isRunning, startFixture, startProgram } from '../support/processes.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 const isGuard = ({ command }: { command: string }) => command.includes('holdfast-guard');
 
@@ -65,14 +67,35 @@ test('what the guard runs when its owner is gone ends what carries the tag, by N
     'HOLDFAST_CHILD_test="7;" sleep 300 > /dev/null 2>&1 & HOLDFAST_CHILD_test="8;" sleep 300 > /dev/null 2>&1 & echo $!';
   const pid = Number(execFileSync('sh', ['-c', script]));
   const env = { HOLDFAST_UNDERTAKER: UNDERTAKER };
-  const run = (only: string) => {
-    const args = ['-e', 'eval(process.env.HOLDFAST_UNDERTAKER)', '--', 'HOLDFAST_CHILD_test', only];
+  const run = (...scope: readonly string[]) => {
+    const args = ['-e', 'eval(process.env.HOLDFAST_UNDERTAKER)', '--', 'HOLDFAST_CHILD_test', '', ...scope];
     expect(spawnSync(process.execPath, args, { env, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
   };
-  run('7');
+  run('these', '0:0:0:9:7');
   expect(isRunning(pid)).toBe(true);
-  run('');
+  run('all');
   expect(isRunning(pid)).toBe(false);
+});
+
+test('a guard whose Node hangs at its start finds by itself what left its group, and ends', async () => {
+  const node = join(temporaryDirectory(), 'node');
+  writeFileSync(node, '#!/bin/sh\nexec sleep 300\n', { mode: 0o755 });
+  const owner = startProgram(
+    `
+      import { ManagedChild } from 'holdfast';
+      process.execPath = ${JSON.stringify(node)};
+      const options = { graceMs: 0, containment: 'group' };
+      const child = await ManagedChild.spawn('sh', ['-c', 'setsid sleep 300 & echo $!; wait'], options);
+      child.stdout.pipe(process.stdout);
+    `,
+  );
+  const escapee = await eventually(() => {
+    expect(owner.output()).toMatch(/^\d+\n/);
+    return Number(owner.output());
+  });
+  const guard = guardOf(owner.pid);
+  await owner.kill();
+  await eventually(() => expect([escapee, guard].filter(isRunning)).toEqual([]), 25_000);
 });
 
 test('the guard stays small, however many children there were', async () => {
@@ -88,13 +111,18 @@ test('the guard stays small, however many children there were', async () => {
     }
   };
   const rss = () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${guard.pid}/status`, 'utf8'))?.[1]);
+  /** A lease that has ended tells that all before it was taken. */
+  const isThrough = async () => {
+    const sleeper = spawn('sleep', ['300'], { detached: true });
+    guard.stdin.write(`+ ${sleeper.pid}:0:0:9:0\nl ${sleeper.pid} 0\n`);
+    expect(await once(sleeper, 'exit')).toEqual([null, 'SIGKILL']);
+    guard.stdin.write(`- ${sleeper.pid}\n`);
+  };
   tell(2_000);
-  guard.stdin.write(`+ ${beyond}:0:0:9:0\nl ${beyond} 0\n`);
-  expect(String((await once(guard.stdout, 'data'))[0])).toBe(`expired ${beyond}\n`);
+  await isThrough();
   const before = rss();
   tell(10_000);
-  guard.stdin.write(`l ${beyond} 0\n`);
-  await once(guard.stdout, 'data');
+  await isThrough();
   expect(rss() - before).toBeLessThan(500);
   guard.kill('SIGKILL');
   await once(guard, 'close');

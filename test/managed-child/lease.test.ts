@@ -1,8 +1,8 @@
 import { ChildExitError, LeaseExpiredError, ManagedChild } from 'holdfast';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { eventually, throughout } from '../support/eventually.ts';
 import { ManualLease } from '../support/manual-lease.ts';
-import { childrenOf, guardOf, isRunning, startFixture } from '../support/processes.ts';
+import { childrenOf, guardOf, isRunning, startFixture, startProgram } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 
 const STUBBORN = "trap '' TERM; echo $$; while :; do sleep 0.05; done";
@@ -164,6 +164,32 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     await owner.kill();
   });
 
+  test('of 50 that end at once, while their owner is stopped', async () => {
+    const owner = startProgram(`
+      import { ManagedChild } from 'holdfast';
+      import { ManualLease } from './test/support/manual-lease.ts';
+      const lease = new ManualLease(60_000);
+      const options = { lease, containment: 'group', stdout: 'ignore', stderr: 'ignore' };
+      const children = [];
+      while (children.length < 50) children.push(await ManagedChild.spawn('sleep', ['300'], options));
+      lease.renew(3_000);
+      console.log(JSON.stringify([performance.timeOrigin + lease.deadline, ...children.map(({ pid }) => pid)]));
+      const exits = await Promise.all(children.map(({ closed }) => closed));
+      console.log(...new Set(exits.map(({ reason }) => reason)));
+      process.exit();
+    `);
+    const [deadline, ...pids] = await eventually(() => {
+      expect(owner.output()).toMatch(/\n/);
+      return JSON.parse(owner.output());
+    }, 30_000);
+    expect(pids).toHaveLength(50);
+    owner.process.kill('SIGSTOP');
+    expectPunctual(await lateness(pids, deadline));
+    owner.process.kill('SIGCONT');
+    await owner.exit;
+    expect(owner.output()).toMatch(/\nlease-expired\n$/);
+  });
+
   test('in the grace after its owner was killed', async () => {
     const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 500, options: { graceMs: 60_000 } }]);
     const { pids, deadline } = await owner.next();
@@ -202,24 +228,34 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     await lateness(pids, 0);
   });
 
-  test('and the search that such a timer has begun does not either', async () => {
-    const owner = startFixture('leased', [{ script: WITH_ESCAPEE, lines: 2, leaseMs: 1_000 }]);
-    const { pids, guard, deadline } = await owner.next();
-    const [timer, search] = await eventually(() => {
-      const timers = childrenOf(guard).map(({ pid }) => pid);
-      const searches = timers.flatMap(childrenOf).filter(({ command }) => command.includes('UNDERTAKER'));
-      expect(searches).toHaveLength(1);
-      return [...timers, ...searches.map(({ pid }) => pid)] as [number, number];
-    });
-    // It would end the search.
-    process.kill(timer, 'SIGSTOP');
-    onTestFinished(() => void process.kill(timer, 'SIGKILL'));
-    process.kill(guard, 'SIGKILL');
-    owner.process.stdin?.write('renew');
-    await eventually(() => expect(isRunning(search)).toBe(false));
-    expect(performance.timeOrigin + performance.now()).toBeGreaterThan(deadline);
-    expect(pids.filter(isRunning)).toEqual(pids);
+  test('by a second keeper, if the first was killed', async () => {
+    const owner = startFixture('leased', [{ script: WITH_ESCAPEE, lines: 2, leaseMs: 1_500, options: GROUP }]);
+    const { pids, deadline } = await owner.next();
+    const first = keeperOf(owner.pid);
+    process.kill(first, 'SIGKILL');
+    await eventually(() => expect(keeperOf(owner.pid)).not.toBe(first));
+    owner.process.kill('SIGSTOP');
+    expectPunctual(await lateness(pids, deadline));
     await owner.kill();
-    await lateness(pids, 0);
+  });
+
+  test('by itself, as far as the group goes, if the keeper was killed while its owner was stopped', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 700, options: GROUP }]);
+    const { pids, deadline } = await owner.next();
+    owner.process.kill('SIGSTOP');
+    process.kill(keeperOf(owner.pid), 'SIGKILL');
+    expectPunctual(await lateness(pids, deadline));
+    owner.process.kill('SIGCONT');
+    expect(await owner.next()).toMatchObject({ reason: 'lease-expired' });
+    await owner.kill();
   });
 });
+
+const GROUP = { containment: 'group' };
+
+/** The process that ends what has left its group. */
+function keeperOf(owner: number): number {
+  const [keeper] = childrenOf(owner).filter(({ command }) => command.includes('HOLDFAST_UNDERTAKER'));
+  if (!keeper) throw new Error(`process ${owner} has no lease keeper`);
+  return keeper.pid;
+}

@@ -84,6 +84,50 @@ describe('a child that can not be started for a limit is an error that tells it 
   });
 });
 
+test.each(['group', 'auto'])(
+  'a tree is not taken for gone while nobody can look, for want of descriptors: %s',
+  async (containment) => {
+    const script = `
+    trap '' TERM; setsid sh -c 'echo $$; while :; do sleep 0.1; done' &
+    sh -c 'echo $$; while :; do sleep 0.1; done' & trap 'exit 0' TERM; while :; do sleep 0.05; done`;
+    owner = startProgram(
+      `
+    import { closeSync, openSync } from 'node:fs';
+    import { ManagedChild } from 'holdfast';
+    const options = { graceMs: 200, containment: '${containment}', stdin: 'ignore', stderr: 'ignore' };
+    const child = await ManagedChild.spawn('sh', ['-c', ${JSON.stringify(script)}], options);
+    child.stdout.on('data', (chunk) => process.stdout.write(chunk));
+    await new Promise((resolve) => process.stdin.once('data', resolve));
+    const taken = [];
+    try {
+      for (;;) taken.push(openSync('/dev/null', 'r'));
+    } catch {}
+    const waiting = setInterval(() => {
+      try {
+        taken.push(openSync('/dev/null', 'r')); // whatever the child’s end has given back
+      } catch {}
+    });
+    child.closed.then(({ escapees }) => console.log('closed', escapees));
+    child.terminate();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    clearInterval(waiting);
+    console.log('free');
+    for (const descriptor of taken) closeSync(descriptor);
+  `,
+      { TEST_DESCRIPTORS: '200' },
+    );
+    const pids = await eventually(() => {
+      const said = owner?.output().match(/\d+/g) ?? [];
+      expect(said).toHaveLength(2);
+      return said.map(Number);
+    });
+    owner.process.stdin?.write('go\n');
+    await eventually(() => expect(owner?.output()).toContain('closed'), 10_000);
+    expect(pids.filter(isRunning)).toEqual([]);
+    expect(owner.output()).toMatch(/free\nclosed [1-9]\n$/);
+  },
+);
+
 test.runIf(canLimitProcesses)('a guard that can not start any process ends the groups by itself', async () => {
   owner = startProgram(`
     import { ManagedChild } from 'holdfast';

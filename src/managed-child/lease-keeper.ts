@@ -1,0 +1,114 @@
+import type { writeFileSync } from 'node:fs';
+import type { BurialTools, bury } from './undertaker.ts';
+import { NODE_PRELUDE } from './undertaker.ts';
+
+/** What the keeper works with. */
+interface KeeperTools extends BurialTools {
+  readonly process: Pick<NodeJS.Process, 'pid' | 'kill' | 'exit' | 'stdin'>;
+  readonly bury: typeof bury;
+  readonly writeFileSync: typeof writeFileSync;
+  readonly setTimeout: typeof setTimeout;
+  readonly setImmediate: typeof setImmediate;
+}
+
+/**
+ * Kills trees at the deadlines of their leases: what is in the group at once, and what left it when it is found. It reads the
+ * lines of the guard, and heeds all that came before it acts. Once its owner is gone nobody renews; then it goes on until
+ * nothing with a lease is left.
+ *
+ * Self-contained, without any outer name: it is run by its text.
+ */
+export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
+  const RETRY_MS = 20;
+  /** How late a line may be read, since this program takes a while to start. */
+  const START_LIMIT_MS = 5_000;
+  const LOOK_MS = 50;
+  const MAX_TIMER_MS = 2 ** 31 - 1;
+  const { process, now, setTimeout, setImmediate, reader } = tools;
+  /** By process group: what the guard knows of it, and when its lease ends. */
+  const groups = new Map<string, string>();
+  const deadlines = new Map<string, number>();
+  let timer: NodeJS.Timeout | undefined;
+  let burials = 0;
+
+  const send = (pid: number, signal: NodeJS.Signals | 0) => {
+    try {
+      return process.kill(pid, signal);
+    } catch {
+      return false; // it is gone, or another user's
+    }
+  };
+  const killGroup = (group: string) => {
+    const [pgid = 0, startTicks = 0, , , sequence] = group.split(':').map(Number);
+    const leader = startTicks === 0 ? undefined : reader.statOf(pgid);
+    if (pgid > 1 && (!leader || leader.startTicks === startTicks)) send(-pgid, 'SIGKILL');
+    try {
+      if (cgroups) tools.writeFileSync(`${cgroups}${sequence}/cgroup.kill`, '1');
+    } catch {
+      // it has none
+    }
+  };
+  /** Goes on as the burial wants; one that could not look, for want of descriptors, begins anew. */
+  const drive = (begin: () => Generator<number, void>, burial = begin()) => {
+    try {
+      const { done, value } = burial.next();
+      if (done) burials -= 1;
+      else setTimeout(() => drive(begin, burial), value);
+    } catch {
+      setTimeout(() => drive(begin), RETRY_MS);
+    }
+  };
+  const endDue = () => {
+    const due = [...deadlines].filter(([, deadline]) => deadline <= now()).map(([pgid]) => pgid);
+    const ended = due.map((pgid) => groups.get(pgid) ?? '').filter(Boolean);
+    for (const pgid of due) deadlines.delete(pgid);
+    for (const group of ended) killGroup(group);
+    const atOnce = ended.map((group) => group.replace(/:\d+(:\d+:\d+)$/, ':0$1'));
+    if (ended.length > 0) {
+      burials += 1;
+      drive(() => tools.bury(tools, [tag, cgroups, 'these', ...atOnce]));
+    }
+    arm();
+  };
+  const arm = () => {
+    clearTimeout(timer);
+    const leftMs = Math.min(...deadlines.values()) - now();
+    // A renewal may wait in the pipe.
+    if (deadlines.size > 0) timer = setTimeout(() => setImmediate(endDue), Math.min(Math.max(leftMs, 0), MAX_TIMER_MS));
+  };
+  /** By the clock of the host, if that is how the owner came to it: it may have been given another (a test's). */
+  const deadlineOf = (ms: number, at: number) => {
+    const latest = now() + ms;
+    return at <= latest && at > latest - START_LIMIT_MS ? at : latest;
+  };
+  const obey = (line: string) => {
+    const [verb, group = '', ms, at] = line.split(' ');
+    const pgid = group.split(':')[0] as string;
+    if (verb === '+') groups.set(pgid, group);
+    if (verb === '-') groups.delete(pgid);
+    if (verb === '-' || verb === 'L') deadlines.delete(pgid);
+    if (verb === 'l') deadlines.set(pgid, deadlineOf(Number(ms), Number(at)));
+  };
+  const leaveWhenDone = () => {
+    if (burials === 0 && ![...deadlines.keys()].some((pgid) => send(-Number(pgid), 0))) process.exit();
+    setTimeout(leaveWhenDone, LOOK_MS);
+  };
+
+  for (const line of known) obey(line);
+  arm();
+  let rest = '';
+  process.stdin.on('error', () => {});
+  process.stdin.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() as string;
+    for (const line of lines) obey(line);
+    arm();
+  });
+  process.stdin.on('close', leaveWhenDone);
+}
+
+/** The program, as `node -e` takes it: its arguments are the tag, what the paths of the cgroups begin with or '', and lines. */
+export const LEASE_KEEPER: string = `${NODE_PRELUDE}
+const { writeFileSync } = require('node:fs');
+(${keepLeases})({ ...tools, bury, writeFileSync, setTimeout, setImmediate }, process.argv.slice(1));
+`;
