@@ -127,9 +127,9 @@ export class SpawnError extends HoldfastError {
   override readonly retryable: boolean;
   readonly command: string;
 
-  constructor(command: string, cause: unknown) {
+  constructor(command: string, cause: unknown, why?: string) {
     const reason = (cause as NodeJS.ErrnoException | undefined)?.code ?? String(cause);
-    super(`cannot start ${command}: ${SPAWN_HINTS[reason] ?? reason}`, { cause });
+    super(`cannot start ${command}: ${why ?? SPAWN_HINTS[reason] ?? reason}`, { cause });
     this.command = command;
     this.retryable = reason === 'EAGAIN' || reason === 'EMFILE' || reason === 'ENFILE' || reason === 'ENOMEM';
   }
@@ -157,12 +157,13 @@ export class ContainmentError extends HoldfastError {
 }
 
 const SPAWN_HINTS: Record<string, string> = {
-  ENOENT: 'no such program or working directory (ENOENT); install it, correct the path, or set PATH',
-  EACCES: 'not executable for this user (EACCES)',
+  ENOENT: 'no such program, or interpreter of a script (ENOENT); install it, correct the path, or set PATH',
+  EACCES: 'not executable for this user (EACCES); see its mode, or correct the path',
   EPERM: 'not permitted for this user (EPERM)',
   EAGAIN: 'the limit of processes is reached (EAGAIN); see ulimit -u and the service’s TasksMax',
   EMFILE: 'this process has too many open files (EMFILE); see ulimit -n',
   ENFILE: 'the system has too many open files (ENFILE)',
+  EINVAL: 'refused by the system (EINVAL); the descriptor of a held lock is 60 or above: see ulimit -n',
   E2BIG: 'arguments and environment are too long (E2BIG)',
   ENOEXEC: 'not a program of this machine (ENOEXEC)',
 };
@@ -215,15 +216,17 @@ export class ReadyTimeoutError extends HoldfastError {
   }
 }
 
-/** Processes of a tree could not be ended: they belong to another user or hang in the kernel. */
+const SURVIVAL = 'another user’s, or uninterruptible in the kernel';
+
+/** Processes of a tree were not ended in time: they belong to another user, hang in the kernel, or have a grace that is longer. */
 export class TreeSurvivedError extends HoldfastError {
   readonly code = 'HOLDFAST_TREE_SURVIVED';
   readonly pids: readonly number[];
 
-  constructor(command: string, pids: readonly number[], timeoutMs: number) {
+  constructor(command: string, pids: readonly number[], timeoutMs: number, why: string = SURVIVAL) {
     super(
       `${command}: process ${pids.join(', ')} still lives ${timeoutMs} ms after it was told to end ` +
-        '(another user’s, or uninterruptible in the kernel); it stays watched, `closed` stays pending',
+        `(${why}); it stays watched, \`closed\` stays pending`,
     );
     this.pids = pids;
   }

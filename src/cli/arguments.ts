@@ -15,7 +15,8 @@ export function parseOptions<const O extends Options>(argv: readonly string[], o
   } catch (error) {
     // What follows Node's first sentence explains how to escape a positional, which nobody here wants.
     const [message = ''] = (error as Error).message.split(/\.\s|\n/);
-    throw new UsageError(redactCredentials(message));
+    const hint = /ambiguous$/.test(message) ? ': a value that begins with a dash is given as --option=-value' : '';
+    throw new UsageError(redactCredentials(message) + hint);
   }
 }
 

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import type { LockHolder } from '../errors.ts';
+import { lockDirectory } from '../source-lock/directory.ts';
 import { SourceLock } from '../source-lock/source-lock.ts';
 import { checkGiven, parseOptions } from './arguments.ts';
 import { print, printJson, printTable, say } from './output.ts';
@@ -22,14 +24,23 @@ export async function locks(argv: readonly string[]): Promise<number> {
   const { dir, json, help } = parseOptions(argv, OPTIONS);
   checkGiven('--dir', dir);
   if (help) print(HELP);
-  else show(await SourceLock.list({ dir }), json);
+  else show(await SourceLock.list({ dir }), { json, dir });
   return 0;
 }
 
-function show(holders: readonly LockHolder[], asJson = false): void {
-  if (asJson) printJson(holders);
-  else if (holders.length === 0) say('no lock is held');
+interface View {
+  readonly json: boolean | undefined;
+  readonly dir: string | undefined;
+}
+
+function show(holders: readonly LockHolder[], { json, dir }: View): void {
+  if (json) printJson(holders);
+  else if (holders.length === 0) say(`no lock is held in ${described(lockDirectory(dir, 'look').path)}`);
   else printTable(['KEY', 'PID', 'SINCE', 'VERIFIED', 'TREE', 'COMMAND'], holders.map(row));
+}
+
+function described(path: string): string {
+  return existsSync(path) ? path : `${path}, which does not exist`;
 }
 
 function row({ key, path, pid, startedAt, verified, command, ...holder }: LockHolder): string[] {

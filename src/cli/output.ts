@@ -11,16 +11,18 @@ export function printable(text: string): string {
   );
 }
 
-/** One line to the operator, on stderr: stdout is the command's, or data. */
+/** One line to the operator, on stderr: stdout is the command's, or data. If that can't be written nobody can be told. */
 export function say(text: string): void {
-  write(2, `holdfast: ${printable(redactCredentials(text))}\n`);
+  try {
+    write(2, `holdfast: ${printable(redactCredentials(text))}\n`);
+  } catch {}
 }
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Data, on stdout. */
+/** Data, on stdout; throws if it can't be written, for half a table is no table. */
 export function print(text: string): void {
   write(1, text);
 }
@@ -48,7 +50,7 @@ export function printTable(header: readonly string[], rows: readonly (readonly s
 
 /**
  * Not by `process.stdout` and `stderr`: for a pipe they make the open file non-blocking, also for the command that shares
- * it. Who reads may be gone, which ends nothing.
+ * it. Who reads may be gone (`head`), which is no failure.
  */
 function write(descriptor: number, text: string): void {
   let rest = Buffer.from(text);
@@ -56,7 +58,9 @@ function write(descriptor: number, text: string): void {
     try {
       rest = rest.subarray(writeSync(descriptor, rest));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE' || code === 'EBADF') return; // closed by who does not want it
+      if (code !== 'EAGAIN') throw new Error(`can't write to ${descriptor === 1 ? 'stdout' : 'stderr'}: ${code}`);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5); // another made it non-blocking, and it is full
     }
   }

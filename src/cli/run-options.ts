@@ -5,7 +5,9 @@ import { checkGiven, parseDuration, parseOptions, parseWord, UsageError } from '
 
 export const RUN_HELP = `holdfast run --source <url|path> [options] -- <command> [argument …]
 
-Runs the command while it holds the lock of the source. Nothing that the command starts outlives it, or holdfast.
+Runs the command while it holds the lock of the source. Nothing that the command starts outlives it, or holdfast, so it has
+to stay in the foreground. (But for what leaves its process group and clears its environment, where no cgroup can be made:
+holdfast doctor tells.)
 
   --source <url|path>      what only one may read; repeated for other names of the same source, all or none are taken
   --on-busy <word>         skip: exit 0, the default; fail: exit 75; wait: for the holder to let go

@@ -1,4 +1,4 @@
-import { type ChildExit, SourceBusyError, SpawnError } from '../errors.ts';
+import { type ChildExit, LockInUseError, SourceBusyError, SpawnError } from '../errors.ts';
 import { ManagedChild } from '../managed-child/managed-child.ts';
 import { describeWarning } from '../source-lock/options.ts';
 import { SourceLock } from '../source-lock/source-lock.ts';
@@ -44,7 +44,7 @@ async function runHolding(plan: RunPlan, signals: SignalRelay): Promise<Outcome>
     return await runUnder(lock, plan, signals);
   } finally {
     // What still has it holds on to it; the next who asks is told which process that is.
-    await lock.release({ timeoutMs: RELEASE_LIMIT_MS }).catch((error) => say(error.message));
+    await lock.release({ timeoutMs: RELEASE_LIMIT_MS }).catch((error) => say(stillLocked(error)));
   }
 }
 
@@ -61,7 +61,10 @@ async function runUnder(lock: SourceLock, { command, args, graceMs }: RunPlan, s
   signals.passTo(child);
   const exit = await child.exited;
   // The library ends what the command left, unless that is another user's.
-  await child.terminate('the command has ended').catch((error) => say(error.message));
+  const end = await child.terminate('the command has ended').catch((error) => say(error.message));
+  if (end?.reason === 'exited' && end.escapees > 0) {
+    say(`ended ${end.escapees} that the command left running in the background: it has to stay in the foreground`);
+  }
   return outcomeOf(exit, lock);
 }
 
@@ -75,6 +78,12 @@ function outcomeOf({ code, signal, reason }: ChildExit, lock: SourceLock): Outco
 function refused({ message }: SourceBusyError, { onBusy }: RunPlan): number {
   say(message);
   return onBusy === 'skip' ? 0 : EXIT.busy;
+}
+
+/** Which process it is, only who looks when this one is gone can tell. */
+function stillLocked(error: Error): string {
+  if (!(error instanceof LockInUseError)) return error.message;
+  return `${error.key} stays locked while a process that the command left has the lock; holdfast locks tells which`;
 }
 
 /** As shells and env(1) do. */

@@ -36,6 +36,9 @@ export function checkSignal(value: unknown): AbortSignal | undefined {
 
 /** Refuses an option that this version does not know: a typing error must not be a silent default. */
 export function checkKnown(what: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`the options of ${what} must be an object, received ${show(options)}`);
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new TypeError(`${what} has no option ${name}; it takes ${known.join(', ')}`);
   }

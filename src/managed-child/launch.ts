@@ -30,15 +30,15 @@ export interface Launch {
  * learns of it at once.
  */
 export async function launch(what: Launch): Promise<ChildProcess> {
-  const { command, stdio } = what.settings;
+  const { stdio } = what.settings;
   let child: ChildProcess;
   try {
     needDescriptors(stdio.filter((each) => each === 'pipe').length);
     child = what.cgroup || what.registration ? spawnByShell(what) : spawnDirectly(what);
   } catch (cause) {
-    throw new SpawnError(command, hidingArguments(cause));
+    throw spawnError(what.settings, cause);
   }
-  if (child.pid === undefined) throw new SpawnError(command, hidingArguments(await failure(child)));
+  if (child.pid === undefined) throw spawnError(what.settings, await failure(child));
   // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
   for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter?.on('error', () => {});
   return child;
@@ -137,6 +137,21 @@ function interpreterOf(path: string): string | undefined {
     return undefined;
   } finally {
     if (file !== undefined) closeSync(file);
+  }
+}
+
+/** The system does not tell a missing working directory from a missing program. */
+function spawnError({ command, cwd }: Settings, cause: unknown): SpawnError {
+  const lack = cwd === undefined ? undefined : whyNoDirectory(cwd);
+  const why = lack && `its cwd is no directory that can be entered: ${cwd} (${lack})`;
+  return new SpawnError(redactCredentials(command), hidingArguments(cause), why);
+}
+
+function whyNoDirectory(cwd: string | URL): string | undefined {
+  try {
+    return statSync(cwd).isDirectory() ? undefined : 'ENOTDIR';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code;
   }
 }
 

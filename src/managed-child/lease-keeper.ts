@@ -7,8 +7,9 @@ interface KeeperTools extends BurialTools {
   readonly process: Pick<NodeJS.Process, 'pid' | 'kill' | 'exit' | 'stdin'>;
   readonly bury: typeof bury;
   readonly writeFileSync: typeof writeFileSync;
-  readonly setTimeout: typeof setTimeout;
-  readonly setImmediate: typeof setImmediate;
+  after(ms: number, callback: () => void): Disposable;
+  /** Calls back when what waits in the pipe has been read. */
+  afterPoll(callback: () => void): void;
 }
 
 /**
@@ -24,11 +25,11 @@ export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known
   const START_LIMIT_MS = 5_000;
   const LOOK_MS = 50;
   const MAX_TIMER_MS = 2 ** 31 - 1;
-  const { process, now, setTimeout, setImmediate, reader } = tools;
+  const { process, now, after, afterPoll, reader } = tools;
   /** By process group: what the guard knows of it, and when its lease ends. */
   const groups = new Map<string, string>();
   const deadlines = new Map<string, number>();
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Disposable | undefined;
   let burials = 0;
 
   const send = (pid: number, signal: NodeJS.Signals | 0) => {
@@ -53,9 +54,9 @@ export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known
     try {
       const { done, value } = burial.next();
       if (done) burials -= 1;
-      else setTimeout(() => drive(begin, burial), value);
+      else after(value, () => drive(begin, burial));
     } catch {
-      setTimeout(() => drive(begin), RETRY_MS);
+      after(RETRY_MS, () => drive(begin));
     }
   };
   const endDue = () => {
@@ -71,10 +72,9 @@ export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known
     arm();
   };
   const arm = () => {
-    clearTimeout(timer);
+    timer?.[Symbol.dispose]();
     const leftMs = Math.min(...deadlines.values()) - now();
-    // A renewal may wait in the pipe.
-    if (deadlines.size > 0) timer = setTimeout(() => setImmediate(endDue), Math.min(Math.max(leftMs, 0), MAX_TIMER_MS));
+    if (deadlines.size > 0) timer = after(Math.min(Math.max(leftMs, 0), MAX_TIMER_MS), () => afterPoll(endDue));
   };
   /** By the clock of the host, if that is how the owner came to it: it may have been given another (a test's). */
   const deadlineOf = (ms: number, at: number) => {
@@ -91,7 +91,7 @@ export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known
   };
   const leaveWhenDone = () => {
     if (burials === 0 && ![...deadlines.keys()].some((pgid) => send(-Number(pgid), 0))) process.exit();
-    setTimeout(leaveWhenDone, LOOK_MS);
+    after(LOOK_MS, leaveWhenDone);
   };
 
   for (const line of known) obey(line);
@@ -110,5 +110,5 @@ export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known
 /** The program, as `node -e` takes it: its arguments are the tag, what the paths of the cgroups begin with or '', and lines. */
 export const LEASE_KEEPER: string = `${NODE_PRELUDE}
 const { writeFileSync } = require('node:fs');
-(${keepLeases})({ ...tools, bury, writeFileSync, setTimeout, setImmediate }, process.argv.slice(1));
+(${keepLeases})({ ...tools, bury, writeFileSync, after, afterPoll: setImmediate }, process.argv.slice(1));
 `;

@@ -35,7 +35,8 @@ const publish = diagnosticsOf('managed-child');
  * What it can not promise: without a cgroup, a process that leaves its group *and* clears its environment is not found; a
  * process of another user can not be signalled and is reported by {@link TreeSurvivedError}; if the guard and this
  * process are killed in the same instant, the child lives until the next {@link ManagedChild.sweepOrphans}. Where there is
- * no `/proc` only the group is ended.
+ * no `/proc` only the group is ended. A user other than root is not shown the environment of a program that hides it
+ * (`ssh-agent`). The end by a real-time signal looks like exit code 0, as Node tells it.
  *
  * @example
  * const child = await ManagedChild.spawn('ffmpeg', ['-i', url, '-f', 'mpegts', 'pipe:1'], { signal, graceMs: 100 });
@@ -47,6 +48,7 @@ export class ManagedChild implements AsyncDisposable {
   readonly pid: number;
   readonly startedAt: Date = wallClock();
   readonly stdin: Writable | null;
+  /** Read it at once: Node discards at the child's end what nobody has begun to read. */
   readonly stdout: Readable | null;
   /** Always read, for {@link stderrTail}; listen to 'data' to see it too, but don't pause it. */
   readonly stderr: Readable | null;
@@ -229,12 +231,12 @@ export class ManagedChild implements AsyncDisposable {
   }
 
   #throwUnready(exit: ChildExit, timeoutMs: number): never {
-    const { command, signal, holds, lease } = this.#settings;
+    const { signal, holds, lease } = this.#settings;
     if (exit.reason === 'aborted') throw signal?.reason;
     if (exit.reason === 'lock-lost') throw holds.find((held) => held.signal.aborted)?.signal.reason;
     if (exit.reason === 'lease-expired') lease?.signal.throwIfAborted();
-    if (exit.reason === 'not-ready') throw new ReadyTimeoutError(command, timeoutMs, exit);
-    throw new ChildExitError(command, exit);
+    if (exit.reason === 'not-ready') throw new ReadyTimeoutError(this.name, timeoutMs, exit);
+    throw new ChildExitError(this.name, exit);
   }
 
   get #endLimitMs(): number {
@@ -294,7 +296,9 @@ export class ManagedChild implements AsyncDisposable {
     const exit = await Promise.race([this.closed, late]);
     deadline[Symbol.dispose]();
     if (exit) return exit;
-    throw new TreeSurvivedError(this.name, this.#tree.members(), timeoutMs);
+    const { graceMs } = this.#settings;
+    const why = timeoutMs < graceMs ? `its grace is ${graceMs} ms` : undefined;
+    throw new TreeSurvivedError(this.name, this.#tree.members(), timeoutMs, why);
   }
 
   #eachHandle(apply: (handle: { ref?(): void; unref?(): void }) => void): void {

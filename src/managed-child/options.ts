@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import type { Holdable, Lease } from '../internal/hold.ts';
-import { checkKnown, checkNumber, checkOneOf, checkSignal, checkString } from '../internal/options.ts';
+import { checkKnown, checkNumber, checkOneOf, checkSignal, checkString, show } from '../internal/options.ts';
 import { MAX_TIMER_MS } from '../internal/time.ts';
 import type { ChildStdio } from './descriptors.ts';
 import type { Readiness } from './readiness.ts';
@@ -85,14 +85,12 @@ const KNOWN = [
 ] as const satisfies readonly (keyof ManagedChildOptions)[];
 
 export function settle(command: string, args: readonly string[], options: ManagedChildOptions): Settings {
-  checkString('command', command);
-  if (!Array.isArray(args)) throw new TypeError(`args must be an array of strings, received ${typeof args}`);
-  for (const [index, argument] of args.entries()) {
-    if (typeof argument !== 'string') {
-      throw new TypeError(`args[${index}] must be a string, received ${typeof argument}`);
-    }
-  }
+  checkText('command', checkString('command', command));
+  if (!Array.isArray(args)) throw new TypeError(`args must be an array of strings, received ${show(args)}`);
+  for (const [index, argument] of args.entries()) checkText(`args[${index}]`, argument);
   checkKnown('ManagedChild.spawn', options, KNOWN);
+  if (options.cwd !== undefined) checkDirectory(options.cwd);
+  if (options.env !== undefined) checkEnvironment(options.env);
   checkSignal(options.signal);
   if (options.name !== undefined) checkString('name', options.name);
   if (options.stallTimeoutMs !== undefined) {
@@ -119,40 +117,62 @@ export function settle(command: string, args: readonly string[], options: Manage
   };
 }
 
+/** The value is not told: it may be a secret. */
+function checkText(name: string, value: unknown): void {
+  if (typeof value !== 'string') throw new TypeError(`${name} must be a string, received ${typeof value}`);
+  if (value.includes('\0')) throw new TypeError(`${name} must not contain a null character`);
+}
+
+function checkDirectory(cwd: unknown): void {
+  if (cwd instanceof URL ? cwd.protocol === 'file:' : typeof cwd === 'string' && cwd !== '') return;
+  throw new TypeError(`cwd must be a path or a file: URL, received ${cwd instanceof URL ? cwd.protocol : show(cwd)}`);
+}
+
+function checkEnvironment(env: unknown): void {
+  if (typeof env !== 'object' || env === null || Array.isArray(env)) {
+    throw new TypeError(`env must be an object, received ${show(env)}`);
+  }
+  for (const [name, value] of Object.entries(env)) {
+    if (name === '' || /[=\0]/.test(name)) throw new TypeError(`env must not have a variable named ${show(name)}`);
+    if (value !== undefined) checkText(`env.${name}`, value);
+  }
+}
+
 const MAX_DESCRIPTOR = 2 ** 31 - 1;
 
 function checkStdio(name: string, value: unknown): ChildStdio {
   if (typeof value === 'number') return checkNumber(name, value, { integer: true, max: MAX_DESCRIPTOR });
-  return checkOneOf(name, value, ['pipe', 'ignore', 'inherit'] as const);
+  if (value === 'pipe' || value === 'ignore' || value === 'inherit') return value;
+  throw new TypeError(
+    `${name} must be 'pipe', 'ignore', 'inherit' or the number of an open descriptor, received ${show(value)}`,
+  );
 }
 
 function checkHoldable(held: Holdable): Holdable {
   if (typeof held?.hold === 'function' && held.signal instanceof AbortSignal) return held;
-  throw new TypeError(`holds must be a SourceLock or a list of them, received ${String(held)}`);
+  throw new TypeError(`holds must be a SourceLock or a list of them, received ${show(held)}`);
 }
 
 function checkLease(lease: Lease): void {
   const isLease = typeof lease?.onRenew === 'function' && lease.signal instanceof AbortSignal;
-  if (!isLease) throw new TypeError(`lease must have deadline, signal and onRenew, received ${String(lease)}`);
+  if (!isLease) throw new TypeError(`lease must have deadline, signal and onRenew, received ${show(lease)}`);
   if (typeof lease.deadline !== 'number' || Number.isNaN(lease.deadline)) {
-    throw new TypeError(
-      `lease.deadline must be a time of the monotonic clock in ms, received ${String(lease.deadline)}`,
-    );
+    throw new TypeError(`lease.deadline must be a time of the monotonic clock in ms, received ${show(lease.deadline)}`);
   }
 }
 
 export function checkTermSignal(value: unknown): NodeJS.Signals {
   if (typeof value === 'string' && value in constants.signals) return value as NodeJS.Signals;
-  throw new TypeError(`termSignal must be the name of a signal, such as 'SIGTERM', received ${String(value)}`);
+  throw new TypeError(`termSignal must be the name of a signal, such as 'SIGTERM', received ${show(value)}`);
 }
 
 function needStdout(what: string, { stdout = 'pipe' }: ManagedChildOptions): void {
-  if (stdout !== 'pipe') throw new TypeError(`${what} needs stdout to be 'pipe', received ${String(stdout)}`);
+  if (stdout !== 'pipe') throw new TypeError(`${what} needs stdout to be 'pipe', received ${show(stdout)}`);
 }
 
 function checkReadiness({ when, timeoutMs }: Readiness, options: ManagedChildOptions): void {
   if (when !== 'stdout' && !(when instanceof RegExp) && typeof when !== 'function') {
-    throw new TypeError(`ready.when must be 'stdout', a RegExp or a function, received ${String(when)}`);
+    throw new TypeError(`ready.when must be 'stdout', a RegExp or a function, received ${show(when)}`);
   }
   if (when === 'stdout') needStdout("ready.when 'stdout'", options);
   checkNumber('ready.timeoutMs', timeoutMs, { min: 1 });

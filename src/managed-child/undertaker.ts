@@ -1,4 +1,5 @@
 import { parseStat } from '../internal/proc.ts';
+import { PROGRAM_HEAD } from './node-program.ts';
 import { procReader } from './proc-reader.ts';
 import { examiner, type Found, type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
 
@@ -100,11 +101,8 @@ export function* bury(
   }
 }
 
-/** A compiler may have marked the functions with a helper of its own (`keepNames`), which their text needs. */
-const HELPERS = 'const __name = (named) => named;';
-
 /** What a program begins with that is run by its text: the `tools` of a burial, and `bury`. */
-export const NODE_PRELUDE: string = `${HELPERS}
+export const NODE_PRELUDE: string = `${PROGRAM_HEAD}
 const { readFileSync, readdirSync } = require('node:fs');
 const parseStat = ${parseStat};
 const procReader = ${procReader};

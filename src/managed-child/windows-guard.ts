@@ -1,3 +1,5 @@
+import { PROGRAM_HEAD } from './node-program.ts';
+
 /** What the guard works with: its own process, a timer, and a way to run a program to its end. */
 export interface GuardTools {
   readonly process: Pick<NodeJS.Process, 'stdin' | 'exit'>;
@@ -45,12 +47,8 @@ export function guardTrees({ process, after, run }: GuardTools, known: readonly 
 }
 
 /** The program, as `node -e` takes it. */
-export const WINDOWS_GUARD: string = `const __name = (named) => named;
+export const WINDOWS_GUARD: string = `${PROGRAM_HEAD}
 const { spawnSync } = require('node:child_process');
 const run = (command, args) => spawnSync(command, args, { windowsHide: true });
-const after = (ms, callback) => {
-  const timer = setTimeout(callback, ms);
-  return { [Symbol.dispose]: () => clearTimeout(timer) };
-};
 (${guardTrees})({ process, after, run }, process.argv.slice(1));
 `;

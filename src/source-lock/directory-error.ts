@@ -10,7 +10,7 @@ export function directoryError(path: string, cause: unknown): LockDirectoryError
   const [why, advice] = REASONS[code] ?? [code, 'remove what hinders it'];
   const which = file === undefined || file === path ? '' : ` for ${file}`;
   const message = `the lock directory ${path} can't be used${which}: ${why} (${code}); ${advice}, or choose another`;
-  return new LockDirectoryError(path, `${message} with the option dir or path, or HOLDFAST_LOCK_DIR`, cause);
+  return new LockDirectoryError(path, `${message} by dir (--dir, HOLDFAST_LOCK_DIR) or path (--lock-file)`, cause);
 }
 
 /** What the system says of a file of a lock directory, said in terms of that; other errors are left as they are. */
@@ -32,7 +32,7 @@ const REASONS: Record<string, readonly [why: string, advice: string]> = {
   EDQUOT: FULL,
   ENOENT: ['it does not exist', 'make it'],
   ELOOP: ['that is a symbolic link, which is never followed', 'remove the link'],
-  EEXIST: ['a file is in its place', 'remove it'],
-  EISDIR: ['that is a directory', 'remove it'],
-  ENOTDIR: ['that is no directory', 'remove what is there'],
+  EEXIST: ['a file is in its place', 'move it away'],
+  EISDIR: ['that is a directory', 'move it away'],
+  ENOTDIR: ['that is no directory', 'correct the path'],
 };

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { SourceLock } from 'holdfast';
 import { beforeEach, expect, test } from 'vitest';
 import { startFixture } from '../support/processes.ts';
@@ -49,9 +50,17 @@ test('holdfast locks --json is a list of holders, empty where there is none', as
 });
 
 test('holdfast locks says that no lock is held, also where there is no directory', async () => {
-  const nothing = { exit: 0, stdout: '', stderr: 'holdfast: no lock is held\n' };
-  expect(await holdfast(['locks', '--dir', dir])).toEqual(nothing);
-  expect(await holdfast(['locks', '--dir', `${dir}/missing`])).toEqual(nothing);
+  const { stderr, ...rest } = await holdfast(['locks', '--dir', dir]);
+  expect(rest).toEqual({ exit: 0, stdout: '' });
+  expect(stderr).toBe(`holdfast: no lock is held in ${dir}\n`);
+  const missing = await holdfast(['locks', '--dir', `${dir}/missing`]);
+  expect(missing.stderr).toBe(`holdfast: no lock is held in ${dir}/missing, which does not exist\n`);
+});
+
+test.runIf(existsSync('/dev/full'))('holdfast locks tells that its output could not be written', async () => {
+  const wrapper = ['sh', '-c', 'exec "$0" "$@" > /dev/full'];
+  const { exit, stderr } = await holdfast(['locks', '--dir', dir, '--json'], { wrapper });
+  expect({ exit, stderr }).toEqual({ exit: 1, stderr: "holdfast: can't write to stdout: ENOSPC\n" });
 });
 
 test('holdfast locks tells why it can not look, with exit code 1', async () => {

@@ -121,7 +121,7 @@ describe('the command', () => {
       const left = Number(stdout);
       expect(exit).toBe(3);
       expect(stderr).toMatch(
-        new RegExp(`^holdfast: sh: process ${left} still lives .*\nholdfast: the lock .* still held by`),
+        new RegExp(`^holdfast: sh: process ${left} still lives .*\nholdfast: .* stays locked while`),
       );
       expect(await SourceLock.inspect(tuner, { dir: locks })).toMatchObject({ pid: left });
       await endProcess(left);

@@ -6,6 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { SignalRelay } from '../../src/cli/signals.ts';
 import { eventually } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { type Running, start } from './support.ts';
 
@@ -126,6 +127,18 @@ describe('a signal that holdfast gets', () => {
     await eventually(() => expect(stateOf(child)).toBe('T'));
     running.kill('SIGINT');
     expect((await running.result).exit).toBe('SIGINT');
+  });
+
+  test('gives all of it one grace, whichever signal it is', async () => {
+    const script = 'trap "" TERM INT; setsid sleep 300 & echo ready; while :; do sleep 0.05; done';
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      const running = underLock(script, '1s');
+      await eventually(() => expect(running.stdout()).toContain('ready'), 20_000);
+      const before = performance.now();
+      running.kill(signal);
+      expect(await running.result).toMatchObject({ exit: 'SIGKILL' });
+      expect(performance.now() - before).toBeLessThan(promisedMs(1_800));
+    }
   });
 
   test('while the lock is being taken ends it before the command is started', async () => {

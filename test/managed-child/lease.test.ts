@@ -127,7 +127,7 @@ describe('a tree under a lease', () => {
 
   test.each([
     [{}, 'lease must have deadline, signal and onRenew'],
-    [{ ...lease(), deadline: 'soon' }, 'lease.deadline must be a time of the monotonic clock in ms, received soon'],
+    [{ ...lease(), deadline: 'soon' }, 'lease.deadline must be a time of the monotonic clock in ms, received "soon"'],
     [{ ...lease(), deadline: Number.NaN }, 'lease.deadline'],
   ])('refuses what is no lease: %j', async (bad, message) => {
     await expect(ManagedChild.spawn('true', [], { lease: bad as never })).rejects.toThrow(message);

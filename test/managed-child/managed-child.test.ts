@@ -156,6 +156,42 @@ describe('the tree', () => {
   });
 });
 
+test('terminate asks with another signal if it is given one', async () => {
+  const child = await sh("trap 'exit 3' INT; trap '' TERM; echo; while :; do sleep 0.01; done", {
+    ready: { when: 'stdout', timeoutMs: 5_000 },
+  });
+  expect(await child.terminate('enough', { termSignal: 'SIGINT' })).toMatchObject({ reason: 'terminated', code: 3 });
+  await expect(child.terminate('again', { termSignal: 'INT' as never })).rejects.toThrow('received "INT"');
+});
+
+test('what outlives a shorter time-out than its grace is told as that', async () => {
+  const child = await sh("trap '' TERM; echo; while :; do sleep 0.01; done", {
+    graceMs: 400,
+    ready: { when: 'stdout', timeoutMs: 5_000 },
+  });
+  const error = await child.terminate('enough', { timeoutMs: 10 }).catch((e) => e);
+  expect(error).toBeInstanceOf(TreeSurvivedError);
+  expect(error.message).toMatch(/still lives 10 ms after it was told to end \(its grace is 400 ms\)/);
+  expect(error.pids).toContain(child.pid);
+  await child.closed;
+});
+
+test('what it holds may fail: nothing is left that was started, and closed resolves', async () => {
+  const mark = randomUUID();
+  const signal = new AbortController().signal;
+  const hold = (started: () => void, end = () => {}) => ({
+    signal,
+    hold: () => ({ descriptors: [], started, end }),
+  });
+  const broken = () => {
+    throw new Error('broken');
+  };
+  await expect(sh(`sleep 300; ${mark}`, { holds: hold(broken) })).rejects.toThrow('broken');
+  expect(childrenOf(process.pid).filter(({ command }) => command.includes(mark))).toEqual([]);
+  const child = await sh('exit 0', { holds: hold(() => {}, broken) });
+  expect(await child.closed).toMatchObject({ code: 0 });
+});
+
 describe('an abort', () => {
   test('before the start rejects with its reason and starts nothing', async () => {
     const reason = new Error('never mind');
@@ -207,6 +243,11 @@ describe('what can not be started', () => {
     expect(error.message).toContain(code);
   });
 
+  test('for want of its working directory says so', async () => {
+    const error = await sh('true', { cwd: '/etc/passwd' }).catch((e) => e);
+    expect(error.message).toBe('cannot start sh: its cwd is no directory that can be entered: /etc/passwd (ENOTDIR)');
+  });
+
   test('does not show the passwords in its arguments', async () => {
     const error = await ManagedChild.spawn('/nowhere/ffmpeg', ['-i', 'rtsp://admin:hunter2@camera/1']).catch((e) => e);
     expect(inspect(error)).not.toContain('hunter2');
@@ -234,7 +275,19 @@ describe('what can not be started', () => {
     [{ ready: { when: 'stdout', timeoutMs: 0 } }, RangeError, 'ready.timeoutMs'],
     [{ ready: { when: 'stdout', timeoutMs: 5 }, stdout: 'ignore' }, TypeError, 'ready.when'],
     [{ stallTimeoutMs: 5, stdout: 'ignore' }, TypeError, 'stallTimeoutMs'],
-    [{ stdout: 'capture' }, TypeError, 'stdout must be "pipe" or "ignore" or "inherit"'],
+    [
+      { stdout: 'capture' },
+      TypeError,
+      `stdout must be 'pipe', 'ignore', 'inherit' or the number of an open descriptor`,
+    ],
+    [{ cwd: '' }, TypeError, 'cwd must be a path or a file: URL, received ""'],
+    [{ cwd: new URL('http://x/') }, TypeError, 'cwd must be a path or a file: URL, received http:'],
+    [{ env: null }, TypeError, 'env must be an object, received null'],
+    [{ env: { A: 1 } }, TypeError, 'env.A must be a string, received number'],
+    [{ env: { 'A=B': '' } }, TypeError, 'env must not have a variable named "A=B"'],
+    [{ env: { A: 'a\0b' } }, TypeError, 'env.A must not contain a null character'],
+    [null, TypeError, 'the options of ManagedChild.spawn must be an object, received null'],
+    ['all', TypeError, 'the options of ManagedChild.spawn must be an object, received "all"'],
     [{ termSignal: 'TERM' }, TypeError, 'termSignal'],
     [{ termSignal: 'SIGNOPE' }, TypeError, 'termSignal'],
     [{ signal: {} }, TypeError, 'signal must be an AbortSignal'],
@@ -242,7 +295,7 @@ describe('what can not be started', () => {
     [{ holds: {} }, TypeError, 'holds must be a SourceLock'],
     [{ timeout: 5 }, TypeError, 'has no option timeout'],
   ])('the option %j is refused by name', async (options, type, message) => {
-    const error = await sh('true', options).catch((e) => e);
+    const error = await sh('true', options as object).catch((e) => e);
     expect(error).toBeInstanceOf(type);
     expect(error.message).toContain(message);
   });

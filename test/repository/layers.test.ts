@@ -87,10 +87,10 @@ test('no room of src imports in a circle', () => {
 
 test('only internal/time.ts touches clocks and timers', () => {
   const clocks =
-    /\b(setTimeout|setInterval|setImmediate|performance\.now|Date\.now)\(|node:timers|AbortSignal\.timeout/;
+    /\b(setTimeout|setInterval|setImmediate|performance\.now|Date\.now|hrtime\.bigint)\(|node:timers|AbortSignal\.timeout/;
   const users = filesIn('src').filter((file) => clocks.test(withoutComments(file)));
   // The last two are texts of programs that other processes run.
-  const programs = ['src/managed-child/undertaker.ts', 'src/managed-child/windows-guard.ts'];
+  const programs = ['src/managed-child/node-program.ts', 'src/managed-child/undertaker.ts'];
   expect(users).toEqual(['src/internal/time.ts', ...programs]);
 });
 

@@ -20,7 +20,7 @@ describe('the directory', () => {
     const error = await SourceLock.acquire(tuner, { dir: join(dir(), 'file') }).catch((e) => e);
     expect(error).toBeInstanceOf(LockDirectoryError);
     expect(error.message).toContain(join(dir(), 'file'));
-    expect(error.message).toContain('a file is in its place (EEXIST); remove it');
+    expect(error.message).toContain('a file is in its place (EEXIST); move it away');
     expect(error.message).toContain('HOLDFAST_LOCK_DIR');
   });
 

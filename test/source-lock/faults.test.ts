@@ -151,7 +151,7 @@ describe.each(backends)('over %s:', (backend) => {
     test.each<[string, string, (RegExp | undefined)?]>([
       ['whose file was removed', 'rm $F'],
       ['whose file was replaced', 'rm $F; echo > $F'],
-      ['whose file is a directory', 'rm $F; mkdir $F', /\.lock: that is a directory \(EISDIR\); remove it/],
+      ['whose file is a directory', 'rm $F; mkdir $F', /\.lock: that is a directory \(EISDIR\); move it away/],
       ['whose file is a link', 'rm $F; ln -s /etc/hostname $F', isLink],
       ['whose file is a link to nothing', 'rm $F; ln -s /nowhere $F', isLink],
       ['whose file is a pipe', 'rm $F; mkfifo $F', /\.lock.*; remove/],
@@ -166,7 +166,7 @@ describe.each(backends)('over %s:', (backend) => {
       ['with a sidecar of children that are none', sidecar({ children: [null] })],
       ['with a sidecar of children of another shape', sidecar({ children: ['1', { id: 1 }] })],
       ['with a sidecar that can not be read', `${sidecar({})}; chmod 0 $F.meta`],
-      ['with a directory for a sidecar', 'mkdir $F.meta', /\.meta: that is a directory \(EISDIR\); remove it/],
+      ['with a directory for a sidecar', 'mkdir $F.meta', /\.meta: that is a directory \(EISDIR\); move it away/],
       ['with half a sidecar', 'echo { > $F.meta.tmp; chmod 0 $F.meta.tmp'],
       ['with a directory for half a sidecar', 'mkdir $F.meta.tmp', /\.meta\.tmp: .*; remove/],
     ])(

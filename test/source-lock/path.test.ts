@@ -157,7 +157,7 @@ describe('a path that can not be a lock', () => {
   ])('%s is refused by name', async (_why, where) => {
     const error = await SourceLock.acquire(tuner, { path: where() }).catch((e) => e);
     expect(error).toBeInstanceOf(LockDirectoryError);
-    expect(error.message).toMatch(/make it|remove it/);
+    expect(error.message).toMatch(/make it|move it away|correct the path/);
   });
 
   test.each([
