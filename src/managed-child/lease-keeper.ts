@@ -19,7 +19,7 @@ interface KeeperTools extends BurialTools {
  *
  * Self-contained, without any outer name: it is run by its text.
  */
-export function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
+function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
   const RETRY_MS = 20;
   /** How late a line may be read, since this program takes a while to start. */
   const START_LIMIT_MS = 5_000;
