@@ -60,7 +60,7 @@ class Guard {
     await before;
     try {
       const pipe = await this.#pipe();
-      this.#told = this.#shell.tell('?');
+      this.#tell('?');
       return await start(pipe);
     } finally {
       const limit = after(TAKE_LIMIT_MS, resolve, { idle: true });
@@ -74,7 +74,7 @@ class Guard {
   add(group: GuardedGroup): void {
     this.#groups.set(group.leader.pid, group);
     if (!this.#shell.process) this.#shell.ensure();
-    else for (const line of linesOf(group)) this.#told = this.#shell.tell(line);
+    else for (const line of linesOf(group)) this.#tell(line);
     if (isLeased(group)) this.#keep(linesOf(group));
   }
 
@@ -83,13 +83,18 @@ class Guard {
     const group = this.#groups.get(pgid);
     if (!group) return;
     group.deadlineMs = deadlineMs;
-    this.#told = this.#shell.tell(encodeLease(group));
+    this.#tell(encodeLease(group));
     this.#keep([encodeGroup(group), encodeLease(group)]);
   }
 
   forget(pgid: number): void {
     this.#groups.delete(pgid);
-    for (const companion of [this.#shell, this.#keeper]) this.#told = companion.tell(`- ${pgid}`);
+    this.#tell(`- ${pgid}`);
+    this.#keeper.tell(`- ${pgid}`);
+  }
+
+  #tell(line: string): void {
+    this.#told = this.#shell.tell(line);
   }
 
   #keep(lines: readonly string[]): void {

@@ -35,9 +35,9 @@ export interface ManagedChildOptions {
    */
   readonly holds?: Holdable | readonly Holdable[] | undefined;
   /**
-   * A right that ends by itself unless it is renewed. At its deadline the tree is killed without grace, reason
-   * 'lease-expired', by the guard: also while this event loop is blocked or this process is stopped. A lock that has a
-   * lease applies it by `holds`.
+   * A right that ends by itself unless it is renewed. At its deadline, 50 ms at most before or after, the tree is killed without
+   * grace, reason 'lease-expired': by a process beside this one, so also while this event loop is blocked or this process is
+   * stopped. (Of some hundred that end at once the last are later.) A lock that has a lease applies it by `holds`.
    */
   readonly lease?: Lease | undefined;
   /**
