@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { report } from './compare.ts';
 import { type Owned, own } from './endings/owned.ts';
 import { Cells } from './survivors/cells.ts';
-import { peersHere } from './survivors/peers.ts';
+import { isOurs, peersHere } from './survivors/peers.ts';
 import { type Tree, trees } from './survivors/trees.ts';
 
 const ROUNDS = 5;
@@ -26,7 +26,7 @@ const MANY_ROUNDS = 1_000;
 const STAY = 'exec sleep 60';
 const ESCAPING = trees['grandchild in its own session'] as Tree;
 
-const PARTS = ['killed', 'spawning', 'guards', 'idling', 'descriptors', 'many', 'strangers'] as const;
+const PARTS = ['killed', 'leases', 'spawning', 'guards', 'idling', 'descriptors', 'many', 'strangers'] as const;
 
 // First, for it may end here.
 const only = readOnly();
@@ -71,10 +71,6 @@ async function gather(
   for (const [title, samples] of figures) report({ title, unit, samples, ...(spread && { spread }) });
 }
 
-function isOurs(peer: string): boolean {
-  return peer.startsWith('holdfast');
-}
-
 async function killOf(peer: string, count: number): Promise<number> {
   await using owner = own(cells, peer);
   return owner.kill(await owner.tell('start', { count, script: STAY }));
@@ -110,11 +106,11 @@ async function spawning(): Promise<void> {
   const owners = new Map(peers.map((peer) => [peer, own(cells, peer)]));
   try {
     await gather({ unit: 'ms', rounds: 7 }, async (peer) => {
-      const times = await owners.get(peer)?.tell('times', { calls: 30 });
+      const times = await (owners.get(peer) as Owned).tell('times', { calls: 30 });
       return {
-        'Call to started': times?.started ?? 0,
-        'Call to exited, of true': times?.exited ?? 0,
-        'Call to closed, of true': times?.closed ?? 0,
+        'Call to started': times.started,
+        'Call to exited, of true': times.exited,
+        'Call to closed, of true': times.closed,
       };
     });
   } finally {
@@ -204,6 +200,17 @@ const parts: Readonly<Record<(typeof PARTS)[number], () => Promise<void>>> = {
     await gather({ unit: 'ms', rounds: OWNERS, spread: 'p99' }, async (peer) => ({
       'SIGKILL of the owner to a process in its own session gone': await killOfEscapee(peer),
     }));
+  },
+  async leases() {
+    for (const count of [1, 30, 100]) {
+      await gather({ unit: 'ms', of: ours }, async (peer) => {
+        await using owner = own(cells, peer);
+        return {
+          [`End of ${count} leases at once, the owner stopped, to all of their children gone`]:
+            await owner.expire(count),
+        };
+      });
+    }
   },
   spawning,
   guards,

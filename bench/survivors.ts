@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { keep } from './compare.ts';
 import { Cells } from './survivors/cells.ts';
 import { endings } from './survivors/endings.ts';
-import { peers, peersHere } from './survivors/peers.ts';
+import { isOurs, peers, peersHere } from './survivors/peers.ts';
 import { type Case, LIMIT_MS, type Outcome, runCell } from './survivors/run-cell.ts';
 import { trees } from './survivors/trees.ts';
 
@@ -87,10 +87,6 @@ async function work(): Promise<void> {
     }
     if (process.stderr.isTTY) process.stderr.write(`\r${outcomes.length} of ${all} cells`);
   }
-}
-
-function isOurs(peer: string): boolean {
-  return peer.startsWith('holdfast');
 }
 
 function survived(where: Partial<Case>): Outcome[] {

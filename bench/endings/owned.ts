@@ -13,10 +13,15 @@ export interface Owned extends AsyncDisposable {
   ): Promise<Awaited<ReturnType<Commands[Name]>>>;
   /** Milliseconds from its SIGKILL until none of these runs; `Infinity` if one still does after 2 s. */
   kill(pids: readonly number[]): number;
+  /** Milliseconds from the end of so many leases, while it is stopped, until none of the children runs. */
+  expire(count: number): Promise<number>;
   guards(): number[];
 }
 
 const LIMIT_MS = 2_000;
+
+/** Long enough for what is told of the leases to be read. */
+const LEASE_MS = 2_000;
 
 export function own(cells: Cells, peer: string): Owned {
   const cell = cells.add();
@@ -28,7 +33,7 @@ export function own(cells: Cells, peer: string): Owned {
   });
   const closed = once(owner, 'close');
   const pid = owner.pid as number;
-  return {
+  const owned: Owned = {
     pid,
     async tell(...command) {
       owner.stdin.write(`${JSON.stringify(command)}\n`);
@@ -44,12 +49,18 @@ export function own(cells: Cells, peer: string): Owned {
       owner.kill('SIGKILL');
       return untilGone(pids, before);
     },
+    async expire(count) {
+      const { pids, deadline } = await owned.tell('lease', { count, leaseMs: LEASE_MS });
+      owner.kill('SIGSTOP');
+      return untilGone(pids, deadline - performance.timeOrigin);
+    },
     guards: () => guardsOf(pid),
     async [Symbol.asyncDispose]() {
       await cell[Symbol.asyncDispose]();
       await closed;
     },
   };
+  return owned;
 }
 
 const pause = new Int32Array(new SharedArrayBuffer(4));

@@ -10,6 +10,27 @@ if (!start) throw new Error(`no peer ${process.argv[2]}`);
 const abort = new AbortController();
 let children: Child[] = [];
 
+/** Ours alone: the peers have no leases. */
+async function startLeased(count: number, leaseMs: number): Promise<{ pids: number[]; deadline: number }> {
+  const { ManagedChild } = await import('holdfast');
+  const containment = process.argv[2] === 'holdfast' ? 'group' : 'cgroup';
+  const renewals = new Set<(deadline: number) => void>();
+  const lease = {
+    deadline: Number.POSITIVE_INFINITY,
+    signal: abort.signal,
+    onRenew(listener: (deadline: number) => void): Disposable {
+      renewals.add(listener);
+      return { [Symbol.dispose]: () => renewals.delete(listener) };
+    },
+  };
+  const options = { lease, containment, stdout: 'ignore', stderr: 'ignore' } as const;
+  const pids: number[] = [];
+  while (pids.length < count) pids.push((await ManagedChild.spawn('sleep', ['60'], options)).pid);
+  lease.deadline = performance.now() + leaseMs;
+  for (const renew of renewals) renew(lease.deadline);
+  return { pids, deadline: performance.timeOrigin + lease.deadline };
+}
+
 /** What it can be told; its parameter and what it answers. */
 const commands = {
   /** Their pids. */
@@ -19,6 +40,11 @@ const commands = {
     const request = { command: 'sh', args: ['-c', script], env, stdout, signal: abort.signal } as const;
     children = await Promise.all(Array.from({ length: count }, () => start(request)));
     return children.map(({ pid }) => pid);
+  },
+
+  /** Children whose leases end at once, and when, as a time of all processes. */
+  lease({ count, leaseMs }: { count: number; leaseMs: number }): Promise<{ pids: number[]; deadline: number }> {
+    return startLeased(count, leaseMs);
   },
 
   /** From the abort until all are closed, and the CPU time of this process meanwhile. */

@@ -119,3 +119,7 @@ function watched(child: ChildProcess): Child {
     unref: () => child.unref(),
   };
 }
+
+export function isOurs(peer: string): boolean {
+  return peer.startsWith('holdfast');
+}

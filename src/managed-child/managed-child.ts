@@ -103,6 +103,7 @@ export class ManagedChild implements AsyncDisposable {
    * was started by `ManagedChild` is listed, in this pid namespace, and only what this user may see.
    *
    * @throws TypeError for an option that there isn't, or a `kill` that is no boolean.
+   * @throws the system's error if it can't look, for want of descriptors or memory (EMFILE, ENFILE, ENOMEM).
    */
   static async sweepOrphans(options: { readonly kill?: boolean | undefined } = {}): Promise<Orphan[]> {
     checkKnown('ManagedChild.sweepOrphans', options, ['kill']);
