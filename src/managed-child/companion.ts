@@ -1,8 +1,15 @@
 import type { ChildProcess } from 'node:child_process';
 import { after, now } from '../internal/time.ts';
 
-/** Between tries to replace one that was killed, where no process can be started. */
-const RETRY_MS = 100;
+/** Until one that ended, or could not be started, is tried again; each time twice as long. */
+const FIRST_PAUSE_MS = 100;
+const LAST_PAUSE_MS = 10_000;
+
+/** One that has run for so long is replaced at once. */
+const STABLE_MS = 1_000;
+
+/** How long one may take to say that it runs, if it is to say so: Node hangs at its start where it gets too few threads. */
+const START_LIMIT_MS = 10_000;
 
 /**
  * A process beside this one that is told what to do, line by line, and ends by itself when its pipe is closed because this
@@ -12,10 +19,12 @@ export class Companion {
   readonly #spawn: (lines: readonly string[]) => ChildProcess;
   readonly #lines: () => readonly string[];
   #process: ChildProcess | undefined;
+  #pauseMs = FIRST_PAUSE_MS;
+  #isPausing = false;
 
   /**
-   * @param spawn starts it, with lines to begin with.
-   * @param lines what it must know; while there are none it is not started again.
+   * @param spawn starts it, with lines to begin with; if it has a stdout, it writes there when it runs.
+   * @param lines what it must know; while there are none it is not started by itself.
    */
   constructor(spawn: (lines: readonly string[]) => ChildProcess, lines: () => readonly string[]) {
     this.#spawn = spawn;
@@ -26,41 +35,63 @@ export class Companion {
     return this.#process;
   }
 
-  /** Resolves when the line has left this process, for what is left in it is lost if it is killed; or there is nobody to tell. */
-  tell(line: string): Promise<void> {
+  /** Resolves when the lines have left this process, for what is left in it is lost if it is killed. */
+  tell(...lines: readonly string[]): Promise<void> {
+    const stdin = this.#process?.stdin;
+    if (!stdin?.writable) return Promise.resolve(this.ensure());
     return new Promise((resolve) => {
-      if (this.#process?.stdin?.writable) this.#process.stdin.write(`${line}\n`, () => resolve());
-      else resolve();
+      stdin.write(lines.map((line) => `${line}\n`).join(''), () => resolve());
     });
   }
 
   /** What was started is the companion only if it runs; else it emits an error. */
   start(): ChildProcess {
     const started = this.#spawn(this.#lines());
-    for (const emitter of [started, started.stdin]) emitter?.on('error', ignore);
+    for (const emitter of [started, started.stdin, started.stdout]) emitter?.on('error', ignore);
     if (started.pid === undefined) return started;
     this.#process = started;
     const startedMs = now();
     started.once('exit', () => {
       this.#process = undefined;
-      // One that ends at once would do so again.
-      if (now() - startedMs > RETRY_MS) this.ensure();
-      else after(RETRY_MS, () => this.ensure(), { idle: true });
+      if (now() - startedMs < STABLE_MS) return this.#pause();
+      this.#pauseMs = FIRST_PAUSE_MS;
+      this.ensure();
     });
-    for (const handle of [started, started.stdin]) (handle as { unref?(): void } | null)?.unref?.();
+    awaitWord(started);
+    for (const handle of [started, started.stdin, started.stdout]) (handle as { unref?(): void } | null)?.unref?.();
     return started;
   }
 
-  /** As long as there is something to tell it is tried again: what hinders it now may pass. */
+  /** Starts it if it does not run and has something to do; what hinders that now may pass, so it is tried again and again. */
   ensure(): void {
-    if (this.#process || this.#lines().length === 0) return;
+    if (this.#process || this.#isPausing || this.#lines().length === 0) return;
     try {
       this.start();
     } catch {
       // tried again below
     }
-    if (!this.#process) after(RETRY_MS, () => this.ensure(), { idle: true });
+    if (!this.#process) this.#pause();
   }
+
+  #pause(): void {
+    this.#isPausing = true;
+    const resume = () => {
+      this.#isPausing = false;
+      this.ensure();
+    };
+    after(this.#pauseMs, resume, { idle: true });
+    this.#pauseMs = Math.min(this.#pauseMs * 2, LAST_PAUSE_MS);
+  }
+}
+
+/** Ends one that is to say that it runs and doesn't. */
+function awaitWord(started: ChildProcess): void {
+  const { stdout } = started;
+  if (!stdout) return;
+  const limit = after(START_LIMIT_MS, () => started.kill('SIGKILL'), { idle: true });
+  stdout.once('data', () => stdout.destroy());
+  started.once('exit', () => stdout.destroy());
+  stdout.once('close', () => limit[Symbol.dispose]());
 }
 
 function ignore(): void {}

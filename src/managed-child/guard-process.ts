@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type ChildProcess, type IOType, type SpawnOptions, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { basename } from 'node:path';
 import { isSea } from 'node:sea';
@@ -6,8 +6,8 @@ import { cgroupPrefix } from './cgroup.ts';
 import { inheritedLocks, needDescriptors } from './descriptors.ts';
 import { GUARD_SCRIPT } from './guard-script.ts';
 import { LEASE_KEEPER } from './lease-keeper.ts';
+import { UNDERTAKER } from './node-program.ts';
 import { tagName } from './tag.ts';
-import { UNDERTAKER } from './undertaker.ts';
 import { WINDOWS_GUARD } from './windows-guard.ts';
 
 /** Starts a guard and tells it these lines; `stdin` is for more of them. */
@@ -23,8 +23,9 @@ function spawnShell(lines: readonly string[]): ChildProcess {
     env: {
       PATH: [process.env.PATH, '/usr/bin:/bin'].filter(Boolean).join(':'),
       HOLDFAST_GUARD: GUARD_SCRIPT,
-      HOLDFAST_UNDERTAKER: UNDERTAKER,
+      HOLDFAST_PROGRAM: UNDERTAKER,
     },
+    stdio: ['pipe', 'ignore', 'ignore'],
   });
 }
 
@@ -36,8 +37,9 @@ export function canKeepLeases(): boolean {
 /** Starts a lease keeper and tells it these lines; `stdin` is for more of them. */
 export function spawnLeaseKeeper(lines: readonly string[]): ChildProcess {
   const known = [tagName(), cgroupPrefix(), ...lines];
-  return spawnBeside(nodeProgram(), ['-e', 'eval(process.env.HOLDFAST_UNDERTAKER)', '--', ...known], {
-    env: { HOLDFAST_UNDERTAKER: LEASE_KEEPER },
+  return spawnBeside(nodeProgram(), ['-e', 'eval(process.env.HOLDFAST_PROGRAM)', '--', ...known], {
+    env: { HOLDFAST_PROGRAM: LEASE_KEEPER },
+    stdio: ['pipe', 'pipe', 'ignore'],
   });
 }
 
@@ -45,9 +47,13 @@ export function spawnLeaseKeeper(lines: readonly string[]): ChildProcess {
  * In a session of its own. It outlives this process for a moment and must not keep its locks, so `/dev/null` is laid over them.
  * Programs are in its environment and not in its arguments, so that the process list stays readable.
  */
-function spawnBeside(program: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+function spawnBeside(
+  program: string,
+  args: readonly string[],
+  { stdio: standard, ...options }: SpawnOptions & { readonly stdio: readonly IOType[] },
+): ChildProcess {
   needDescriptors(2);
-  const stdio: ('pipe' | 'ignore' | number)[] = ['pipe', 'ignore', 'ignore'];
+  const stdio: (IOType | number)[] = [...standard];
   const devNull = openSync('/dev/null', 'r+');
   for (const descriptor of inheritedLocks()) {
     while (stdio.length < descriptor) stdio.push('ignore');

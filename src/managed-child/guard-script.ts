@@ -4,7 +4,7 @@
  *
  * Its arguments are a Node to run the undertaker by ('' where there is none), the tag of the owner's children, what the paths
  * of their cgroups begin with ('' where there are none), and lines to begin with, so that a guard which follows another
- * knows what that knew from its first instant on; `HOLDFAST_UNDERTAKER` is the undertaker's text. A group is
+ * knows what that knew from its first instant on; `HOLDFAST_PROGRAM` is the undertaker's text. A group is
  * `PGID:START:GRACE_MS:SIGNAL:SEQUENCE`: START is the start time of its leader in clock ticks, 0 where it is unknown; SIGNAL
  * is a number, since shells know few names.
  *
@@ -84,17 +84,15 @@ kill_group() {
 }
 
 # Ends what left its group. To be run in the background, which it becomes: who ends that ends Node.
-undertake() { [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_UNDERTAKER)' -- "$tag" "$cgroups" all "$@"; }
+undertake() { [ -n "$node" ] && exec "$node" -e 'eval(process.env.HOLDFAST_PROGRAM)' -- "$tag" "$cgroups" all "$@"; }
 
-# As "wait" for the undertaker, which takes no longer than 10 s; but where Node gets only some of the threads that it starts with
-# it hangs.
+# As "wait" for the undertaker, which takes 10 s at most after the longest grace, in so many milliseconds; but where Node gets
+# only some of the threads that it starts with it hangs.
 await() {
-  patience=600
-  while [ $patience -gt 0 ] && read_stat "$burial" && [ "\${stat%% *}" != Z ]; do
-    patience=$((patience - 1))
-    sleep 0.02 || sleep 1
-  done
-  [ $patience -gt 0 ] || kill -s KILL "$burial"
+  read_clock
+  until=$((clock + $1 / 10 + 1200))
+  while read_clock && [ $clock -lt $until ] && read_stat "$burial" && [ "\${stat%% *}" != Z ]; do sleep 0.02 || sleep 1; done
+  [ $clock -lt $until ] || ! is_child "$burial" || kill -s KILL "$burial"
   wait "$burial"
 }
 
@@ -197,7 +195,7 @@ last_resort() {
   read_clock && begin=$clock || return
   while read_clock && [ $((clock - begin)) -lt 50 ]; do :; done
   undertake & burial=$!
-  await || search ''
+  await 0 || search ''
 }
 
 obey() {
@@ -220,8 +218,9 @@ gather
 trap 'unset IFS; last_resort' EXIT
 IFS=' :'
 set -- $groups
-left=
+left= longest=0
 while [ $# -ge 5 ]; do
+  [ "$3" -le $longest ] || longest=$3
   if is_ours "$1" "$2" && [ "$3" != 0 ]; then
     signal "$4" "$1"
     signal CONT "$1"
@@ -256,7 +255,9 @@ while [ -n "$left" ]; do
   done
 done
 unset IFS
-await || search ''
+rest=$((longest - elapsed))
+[ $rest -gt 0 ] || rest=0
+await $rest || search ''
 trap - EXIT
 IFS=' :'
 set -- $groups

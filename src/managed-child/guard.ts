@@ -42,11 +42,11 @@ class Guard {
   readonly #groups = new Map<number, GuardedGroup>();
   readonly #shell = new Companion(spawnGuard, () => [...this.#groups.values()].flatMap(linesOf));
   readonly #keeper = new Companion(spawnLeaseKeeper, () =>
-    [...this.#groups.values()].filter(isLeased).flatMap(linesOf),
+    canKeepLeases() ? [...this.#groups.values()].filter(isLeased).flatMap(linesOf) : [],
   );
 
   /** Settles when what was told last has left this process. */
-  #told: Promise<unknown> = Promise.resolve();
+  #told: Promise<void> = Promise.resolve();
   #turn: Promise<void> = Promise.resolve();
 
   /**
@@ -73,9 +73,8 @@ class Guard {
 
   add(group: GuardedGroup): void {
     this.#groups.set(group.leader.pid, group);
-    if (!this.#shell.process) this.#shell.ensure();
-    else for (const line of linesOf(group)) this.#tell(line);
-    if (isLeased(group)) this.#keep(linesOf(group));
+    this.#tell(...linesOf(group));
+    if (isLeased(group)) this.#keeper.tell(...linesOf(group));
   }
 
   /** The group is killed at the deadline, by `now()`, unless another is set before; at none for `Infinity`. */
@@ -84,7 +83,7 @@ class Guard {
     if (!group) return;
     group.deadlineMs = deadlineMs;
     this.#tell(encodeLease(group));
-    this.#keep([encodeGroup(group), encodeLease(group)]);
+    this.#keeper.tell(encodeGroup(group), encodeLease(group));
   }
 
   forget(pgid: number): void {
@@ -93,13 +92,8 @@ class Guard {
     this.#keeper.tell(`- ${pgid}`);
   }
 
-  #tell(line: string): void {
-    this.#told = this.#shell.tell(line);
-  }
-
-  #keep(lines: readonly string[]): void {
-    if (this.#keeper.process) for (const line of lines) this.#keeper.tell(line);
-    else if (canKeepLeases()) this.#keeper.ensure();
+  #tell(...lines: readonly string[]): void {
+    this.#told = this.#shell.tell(...lines);
   }
 
   /** Where lines to the guard go. */

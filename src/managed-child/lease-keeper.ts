@@ -1,10 +1,10 @@
 import type { writeFileSync } from 'node:fs';
-import type { BurialTools, bury } from './undertaker.ts';
-import { NODE_PRELUDE } from './undertaker.ts';
+import type { BurialTools, bury } from './burial.ts';
+import { BURYING_HEAD } from './node-program.ts';
 
 /** What the keeper works with. */
 interface KeeperTools extends BurialTools {
-  readonly process: Pick<NodeJS.Process, 'pid' | 'kill' | 'exit' | 'stdin'>;
+  readonly process: Pick<NodeJS.Process, 'pid' | 'kill' | 'exit' | 'stdin' | 'stdout'>;
   readonly bury: typeof bury;
   readonly writeFileSync: typeof writeFileSync;
   after(ms: number, callback: () => void): Disposable;
@@ -14,16 +14,14 @@ interface KeeperTools extends BurialTools {
 
 /**
  * Kills trees at the deadlines of their leases: what is in the group at once, and what left it when it is found. It reads the
- * lines of the guard, and heeds all that came before it acts. Once its owner is gone nobody renews; then it goes on until
- * nothing with a lease is left.
+ * lines of the guard, and heeds all that came before it acts. Once its owner is gone nobody renews; then it stays until nothing
+ * that has a lease is left.
  *
  * Self-contained, without any outer name: it is run by its text.
  */
 function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
-  const RETRY_MS = 20;
   /** How late a line may be read, since this program takes a while to start. */
   const START_LIMIT_MS = 5_000;
-  const LOOK_MS = 50;
   const MAX_TIMER_MS = 2 ** 31 - 1;
   const { process, now, after, afterPoll, reader } = tools;
   /** By process group: what the guard knows of it, and when its lease ends. */
@@ -31,44 +29,45 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   const deadlines = new Map<string, number>();
   let timer: Disposable | undefined;
   let burials = 0;
+  let isOrphaned = false;
 
-  const send = (pid: number, signal: NodeJS.Signals | 0) => {
-    try {
-      return process.kill(pid, signal);
-    } catch {
-      return false; // it is gone, or another user's
-    }
-  };
+  /** Without a look at the leader it is left to the burial, which looks again. */
   const killGroup = (group: string) => {
     const [pgid = 0, startTicks = 0, , , sequence] = group.split(':').map(Number);
-    const leader = startTicks === 0 ? undefined : reader.statOf(pgid);
-    if (pgid > 1 && (!leader || leader.startTicks === startTicks)) send(-pgid, 'SIGKILL');
     try {
       if (cgroups) tools.writeFileSync(`${cgroups}${sequence}/cgroup.kill`, '1');
     } catch {
       // it has none
     }
-  };
-  /** Goes on as the burial wants; one that could not look, for want of descriptors, begins anew. */
-  const drive = (begin: () => Generator<number, void>, burial = begin()) => {
     try {
-      const { done, value } = burial.next();
-      if (done) burials -= 1;
-      else after(value, () => drive(begin, burial));
+      const leader = startTicks === 0 ? undefined : reader.statOf(pgid);
+      if (pgid > 1 && (!leader || leader.startTicks === startTicks)) process.kill(-pgid, 'SIGKILL');
     } catch {
-      after(RETRY_MS, () => drive(begin));
+      // it is gone
     }
+  };
+  const drive = (burial: Generator<number, void>) => {
+    const { done, value } = burial.next();
+    if (!done) return void after(value, () => drive(burial));
+    burials -= 1;
+    if (isOrphaned && burials === 0) process.exit();
+  };
+  /** Ends what was in these groups when their leases end, or by now. */
+  const bury = (pgids: readonly string[]) => {
+    burials += 1;
+    const doomed = pgids.flatMap((pgid) => {
+      const leftMs = Math.max(0, Math.ceil((deadlines.get(pgid) ?? 0) - now()));
+      return groups.get(pgid)?.replace(/:\d+:\d+(:\d+)$/, `:${leftMs}:0$1`) ?? [];
+    });
+    drive(tools.bury(tools, [tag, cgroups, 'these', ...doomed]));
   };
   const endDue = () => {
     const due = [...deadlines].filter(([, deadline]) => deadline <= now()).map(([pgid]) => pgid);
-    const ended = due.map((pgid) => groups.get(pgid) ?? '').filter(Boolean);
-    for (const pgid of due) deadlines.delete(pgid);
-    for (const group of ended) killGroup(group);
-    const atOnce = ended.map((group) => group.replace(/:\d+(:\d+:\d+)$/, ':0$1'));
-    if (ended.length > 0) {
-      burials += 1;
-      drive(() => tools.bury(tools, [tag, cgroups, 'these', ...atOnce]));
+    for (const pgid of due) {
+      deadlines.delete(pgid);
+      killGroup(groups.get(pgid) ?? '');
     }
+    if (due.length > 0) bury(due);
     arm();
   };
   const arm = () => {
@@ -89,26 +88,25 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
     if (verb === '-' || verb === 'L') deadlines.delete(pgid);
     if (verb === 'l') deadlines.set(pgid, deadlineOf(Number(ms), Number(at)));
   };
-  const leaveWhenDone = () => {
-    if (burials === 0 && ![...deadlines.keys()].some((pgid) => send(-Number(pgid), 0))) process.exit();
-    after(LOOK_MS, leaveWhenDone);
-  };
-
   for (const line of known) obey(line);
   arm();
   let rest = '';
-  process.stdin.on('error', () => {});
+  for (const stream of [process.stdin, process.stdout]) stream.on('error', () => {});
   process.stdin.setEncoding('utf8').on('data', (text: string) => {
     const lines = (rest + text).split('\n');
     rest = lines.pop() as string;
     for (const line of lines) obey(line);
     arm();
   });
-  process.stdin.on('close', leaveWhenDone);
+  process.stdin.on('close', () => {
+    isOrphaned = true;
+    bury([...deadlines.keys()]);
+  });
+  process.stdout.write('.');
 }
 
 /** The program, as `node -e` takes it: its arguments are the tag, what the paths of the cgroups begin with or '', and lines. */
-export const LEASE_KEEPER: string = `${NODE_PRELUDE}
+export const LEASE_KEEPER: string = `${BURYING_HEAD}
 const { writeFileSync } = require('node:fs');
 (${keepLeases})({ ...tools, bury, writeFileSync, after, afterPoll: setImmediate }, process.argv.slice(1));
 `;

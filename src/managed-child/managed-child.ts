@@ -69,6 +69,8 @@ export class ManagedChild implements AsyncDisposable {
   /** Only while it is `ending` the tree gets signals: before nobody wants it, after its numbers may be a stranger's. */
   #phase: 'running' | 'ending' | 'gone' = 'running';
   readonly #over = Promise.withResolvers<void>();
+  /** When the first of its leases ends. */
+  #deadlineMs = Number.POSITIVE_INFINITY;
 
   /**
    * Starts `command` with `args`, without a shell. Resolves once it runs, and is ready if `ready` is given.
@@ -184,17 +186,20 @@ export class ManagedChild implements AsyncDisposable {
     }
   }
 
-  /** By the guard, which works also when this event loop doesn't, and by this process, should there be no guard just then. */
+  /** By the guard's keeper, which works also when this event loop doesn't, and by this process, should there be none just then. */
   #watchLeases(): void {
     const { leases } = this.#settings;
     let timer: Disposable | undefined;
     const arm = () => {
       timer?.[Symbol.dispose]();
-      timer = after(firstDeadline(leases) - now(), () => this.#expire(), { idle: true });
+      this.#deadlineMs = firstDeadline(leases);
+      timer = after(this.#deadlineMs - now(), () => this.#expire(), { idle: true });
     };
     const renew = () => {
+      // Too late: it may be dead already, though this process has not seen it.
+      if (this.#deadlineMs <= now()) return this.#expire();
       arm();
-      guard.lease(this.pid, firstDeadline(leases));
+      guard.lease(this.pid, this.#deadlineMs);
     };
     this.#listening.push(...leases.map((lease) => lease.onRenew(renew)));
     this.#listening.push({ [Symbol.dispose]: () => timer?.[Symbol.dispose]() });
@@ -267,8 +272,8 @@ export class ManagedChild implements AsyncDisposable {
     const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
       this.#process.once('exit', (...status) => resolve(status));
     });
-    // By the guard, while this process was kept from seeing it itself.
-    const isExpired = signal === 'SIGKILL' && firstDeadline(this.#settings.leases) <= now();
+    // By the keeper, while this process was kept from seeing it itself.
+    const isExpired = signal === 'SIGKILL' && this.#deadlineMs <= now();
     this.#isOver(isExpired ? 'lease-expired' : 'exited');
     const durationMs = now() - this.#startedMs;
     const reason = this.#reason ?? 'exited';

@@ -1,7 +1,7 @@
 import type { readdirSync, readFileSync } from 'node:fs';
 import type { parseStat } from '../internal/proc.ts';
 
-/** What a reader reads with; the undertaker brings its own. */
+/** What a reader reads with; other programs bring their own. */
 export interface ReaderTools {
   readonly readFileSync: typeof readFileSync;
   readonly readdirSync: typeof readdirSync;
@@ -22,7 +22,7 @@ export interface ProcReader {
   environOf(pid: number): string | undefined;
 }
 
-/** Self-contained, without any outer name: the undertaker runs its text. */
+/** Self-contained, without any outer name: other programs run its text. */
 export function procReader({ readFileSync, readdirSync, parseStat }: ReaderTools): ProcReader {
   const WANTING = ['EMFILE', 'ENFILE', 'ENOMEM'];
   const codeOf = (error: unknown) => {

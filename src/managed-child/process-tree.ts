@@ -142,5 +142,5 @@ export class ProcessTree {
 }
 
 function isOfGuard(pid: number): boolean {
-  return read(`/proc/${pid}/environ`)?.includes('HOLDFAST_UNDERTAKER=') === true;
+  return read(`/proc/${pid}/environ`)?.includes('HOLDFAST_PROGRAM=') === true;
 }

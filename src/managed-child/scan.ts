@@ -9,7 +9,7 @@ export interface Found<Mark> extends ProcessIdentity {
   readonly mark: Mark | undefined;
 }
 
-/** What a scan looks with; the undertaker brings its own. */
+/** What a scan looks with; other programs bring their own. */
 export interface ScanTools {
   readonly reader: ProcReader;
   readonly examiner: typeof examiner;
@@ -39,7 +39,7 @@ type MarkIn<Mark> = (environ: string) => Mark | undefined;
  * given out last, before and after, and looks at those in between until there are none: then every process that
  * lives has been looked at. Where the system does not tell the last pid, or new ones never stop coming, it looks often.
  *
- * Self-contained, without any outer name: the undertaker runs its text.
+ * Self-contained, without any outer name: other programs run its text.
  */
 export function* scanProcesses<Mark>(
   { reader, examiner }: ScanTools,

@@ -4,9 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { GUARD_SCRIPT } from '../../src/managed-child/guard-script.ts';
-import { UNDERTAKER } from '../../src/managed-child/undertaker.ts';
-import { eventually } from '../support/eventually.ts';
+import { UNDERTAKER } from '../../src/managed-child/node-program.ts';
+import { eventually, throughout } from '../support/eventually.ts';
 import { childrenOf, guardOf, isRunning, startFixture, startProgram } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const isGuard = ({ command }: { command: string }) => command.includes('holdfast-guard');
@@ -66,9 +67,9 @@ test('what the guard runs when its owner is gone ends what carries the tag, by N
   const script =
     'HOLDFAST_CHILD_test="7;" sleep 300 > /dev/null 2>&1 & HOLDFAST_CHILD_test="8;" sleep 300 > /dev/null 2>&1 & echo $!';
   const pid = Number(execFileSync('sh', ['-c', script]));
-  const env = { HOLDFAST_UNDERTAKER: UNDERTAKER };
+  const env = { HOLDFAST_PROGRAM: UNDERTAKER };
   const run = (...scope: readonly string[]) => {
-    const args = ['-e', 'eval(process.env.HOLDFAST_UNDERTAKER)', '--', 'HOLDFAST_CHILD_test', '', ...scope];
+    const args = ['-e', 'eval(process.env.HOLDFAST_PROGRAM)', '--', 'HOLDFAST_CHILD_test', '', ...scope];
     expect(spawnSync(process.execPath, args, { env, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
   };
   run('these', '0:0:0:9:7');
@@ -77,25 +78,48 @@ test('what the guard runs when its owner is gone ends what carries the tag, by N
   expect(isRunning(pid)).toBe(false);
 });
 
-test('a guard whose Node hangs at its start finds by itself what left its group, and ends', async () => {
-  const node = join(temporaryDirectory(), 'node');
-  writeFileSync(node, '#!/bin/sh\nexec sleep 300\n', { mode: 0o755 });
-  const owner = startProgram(
-    `
+test(
+  'a guard whose Node hangs at its start finds by itself what left its group, and ends',
+  async () => {
+    const node = join(temporaryDirectory(), 'node');
+    writeFileSync(node, '#!/bin/sh\nexec sleep 300\n', { mode: 0o755 });
+    const owner = startProgram(
+      `
       import { ManagedChild } from 'holdfast';
       process.execPath = ${JSON.stringify(node)};
       const options = { graceMs: 0, containment: 'group' };
       const child = await ManagedChild.spawn('sh', ['-c', 'setsid sleep 300 & echo $!; wait'], options);
       child.stdout.pipe(process.stdout);
     `,
-  );
+    );
+    const escapee = await eventually(() => {
+      expect(owner.output()).toMatch(/^\d+\n/);
+      return Number(owner.output());
+    });
+    const guard = guardOf(owner.pid);
+    await owner.kill();
+    await eventually(() => expect([escapee, guard].filter(isRunning)).toEqual([]), promisedMs(20_000));
+  },
+  promisedMs(30_000),
+);
+
+test('a guard waits for the grace of what left its group, when the group is gone', async () => {
+  const owner = startProgram(`
+    import { ManagedChild } from 'holdfast';
+    const options = { graceMs: 60_000, containment: 'group' };
+    const script = 'setsid sh -c "trap : TERM; echo \\\\$\\\\$; while :; do sleep 0.1; done" 2> /dev/null & exec sleep 300';
+    const child = await ManagedChild.spawn('sh', ['-c', script], options);
+    child.stdout.pipe(process.stdout);
+  `);
   const escapee = await eventually(() => {
     expect(owner.output()).toMatch(/^\d+\n/);
     return Number(owner.output());
   });
   const guard = guardOf(owner.pid);
   await owner.kill();
-  await eventually(() => expect([escapee, guard].filter(isRunning)).toEqual([]), 25_000);
+  await throughout(15_000, () => expect([escapee, guard].filter(isRunning)).toHaveLength(2));
+  process.kill(escapee, 'SIGKILL');
+  await eventually(() => expect(isRunning(guard)).toBe(false));
 });
 
 test('the guard stays small, however many children there were', async () => {

@@ -7,6 +7,9 @@ import { promisedMs } from '../support/promised.ts';
 
 const STUBBORN = "trap '' TERM; echo $$; while :; do sleep 0.05; done";
 const WITH_ESCAPEE = 'setsid sh -c "trap \'\' TERM; echo \\$\\$; while :; do sleep 0.05; done" & echo $$; wait';
+/** The leader obeys, and leaves one that doesn't. */
+const LEAVING_AN_ESCAPEE = `setsid sh -c "trap '' TERM; echo \\$\\$; while :; do sleep 0.05; done" & echo $$; exec sleep 300`;
+const GROUP = { containment: 'group' };
 const stubborn = (lease: ManualLease, options = {}) =>
   ManagedChild.spawn('sh', ['-c', STUBBORN], { lease, ready: { when: 'stdout', timeoutMs: 5_000 }, ...options });
 
@@ -56,14 +59,18 @@ describe('a tree under a lease', () => {
   });
 
   test('lives on when it is renewed in the last moment', async () => {
-    const lease = new ManualLease(600);
+    const lease = new ManualLease(promisedMs(600));
     const child = await stubborn(lease);
-    // The guard makes ready 300 ms before.
-    const last = lease.deadline - 150;
-    await eventually(() => expect(performance.now()).toBeGreaterThan(last));
-    lease.renew(promisedMs(60_000));
-    await throughout(promisedMs(600), () => expect(isRunning(child.pid)).toBe(true));
-    lease.renew(0);
+    const keeper = keeperOf(process.pid);
+    const { deadline } = lease;
+    await eventually(() => expect(performance.now()).toBeGreaterThan(deadline - promisedMs(50)));
+    // It reads of it only when the deadline is over.
+    process.kill(keeper, 'SIGSTOP');
+    lease.renew(60_000);
+    await eventually(() => expect(performance.now()).toBeGreaterThan(deadline + promisedMs(50)));
+    process.kill(keeper, 'SIGCONT');
+    await throughout(200, () => expect(isRunning(child.pid)).toBe(true));
+    lease.lose(new Error('enough'));
     await child.closed;
   });
 
@@ -154,6 +161,14 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     }
   });
 
+  test('and says why, also if its owner comes back and renews too late', async () => {
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 500, blockMs: 1_000, renewEveryMs: 100 }]);
+    const { pids, deadline } = await owner.next();
+    expectPunctual(await lateness(pids, deadline));
+    expect(await owner.next()).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
+    await owner.kill();
+  });
+
   test('while its owner is stopped', async () => {
     const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 500 }]);
     const { pids, deadline } = await owner.next();
@@ -190,8 +205,12 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     expect(owner.output()).toMatch(/\nlease-expired\n$/);
   });
 
-  test('in the grace after its owner was killed', async () => {
-    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 500, options: { graceMs: 60_000 } }]);
+  test.each([
+    ['one process', STUBBORN, 1],
+    ['with a process in another session', LEAVING_AN_ESCAPEE, 2],
+  ])('in the grace after its owner was killed: %s', async (_, script, lines) => {
+    const options = { ...GROUP, graceMs: 60_000 };
+    const owner = startFixture('leased', [{ script, lines, leaseMs: promisedMs(700), options }]);
     const { pids, deadline } = await owner.next();
     await owner.kill();
     expectPunctual(await lateness(pids, deadline));
@@ -203,6 +222,7 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     process.kill(guard, 'SIGKILL');
     await eventually(() => expect(guardOf(owner.pid)).not.toBe(guard));
     owner.process.kill('SIGSTOP');
+    process.kill(keeperOf(owner.pid), 'SIGKILL');
     expectPunctual(await lateness(pids, deadline));
     await owner.kill();
   });
@@ -211,7 +231,7 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 700 }]);
     const { pids, guard, deadline } = await owner.next();
     owner.process.kill('SIGSTOP');
-    process.kill(guard, 'SIGKILL');
+    for (const pid of [guard, keeperOf(owner.pid)]) process.kill(pid, 'SIGKILL');
     expectPunctual(await lateness(pids, deadline));
     owner.process.kill('SIGCONT');
     expect(await owner.next()).toMatchObject({ reason: 'lease-expired' });
@@ -229,7 +249,9 @@ describe('the guard ends a tree at the deadline of its lease', () => {
   });
 
   test('by a second keeper, if the first was killed', async () => {
-    const owner = startFixture('leased', [{ script: WITH_ESCAPEE, lines: 2, leaseMs: 1_500, options: GROUP }]);
+    const owner = startFixture('leased', [
+      { script: WITH_ESCAPEE, lines: 2, leaseMs: promisedMs(1_500), options: GROUP },
+    ]);
     const { pids, deadline } = await owner.next();
     const first = keeperOf(owner.pid);
     process.kill(first, 'SIGKILL');
@@ -240,7 +262,7 @@ describe('the guard ends a tree at the deadline of its lease', () => {
   });
 
   test('by itself, as far as the group goes, if the keeper was killed while its owner was stopped', async () => {
-    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: 700, options: GROUP }]);
+    const owner = startFixture('leased', [{ script: STUBBORN, leaseMs: promisedMs(700), options: GROUP }]);
     const { pids, deadline } = await owner.next();
     owner.process.kill('SIGSTOP');
     process.kill(keeperOf(owner.pid), 'SIGKILL');
@@ -251,11 +273,9 @@ describe('the guard ends a tree at the deadline of its lease', () => {
   });
 });
 
-const GROUP = { containment: 'group' };
-
 /** The process that ends what has left its group. */
 function keeperOf(owner: number): number {
-  const [keeper] = childrenOf(owner).filter(({ command }) => command.includes('HOLDFAST_UNDERTAKER'));
+  const [keeper] = childrenOf(owner).filter(({ command }) => command.includes('HOLDFAST_PROGRAM'));
   if (!keeper) throw new Error(`process ${owner} has no lease keeper`);
   return keeper.pid;
 }

@@ -89,9 +89,8 @@ test('only internal/time.ts touches clocks and timers', () => {
   const clocks =
     /\b(setTimeout|setInterval|setImmediate|performance\.now|Date\.now|hrtime\.bigint)\(|node:timers|AbortSignal\.timeout/;
   const users = filesIn('src').filter((file) => clocks.test(withoutComments(file)));
-  // The last two are texts of programs that other processes run.
-  const programs = ['src/managed-child/node-program.ts', 'src/managed-child/undertaker.ts'];
-  expect(users).toEqual(['src/internal/time.ts', ...programs]);
+  // The last has texts of programs that other processes run.
+  expect(users).toEqual(['src/internal/time.ts', 'src/managed-child/node-program.ts']);
 });
 
 test('what the library imports from outside is a dependency of its own', () => {

@@ -1,7 +1,4 @@
-import { parseStat } from '../internal/proc.ts';
-import { PROGRAM_HEAD } from './node-program.ts';
-import { procReader } from './proc-reader.ts';
-import { examiner, type Found, type ScanTools, scanProcesses, sequenceIn } from './scan.ts';
+import type { Found, ScanTools, scanProcesses, sequenceIn } from './scan.ts';
 
 /** What a burial works with. */
 export interface BurialTools extends ScanTools {
@@ -53,7 +50,7 @@ export function* bury(
     const pids = cgroups ? read(`${cgroups}${sequence}/cgroup.procs`) : undefined;
     for (const pid of pids?.split('\n') ?? []) {
       const stat = statOf(Number(pid));
-      const isGuard = environOf(Number(pid))?.includes('HOLDFAST_UNDERTAKER=');
+      const isGuard = environOf(Number(pid))?.includes('HOLDFAST_PROGRAM=');
       if (stat && !stat.hasEnded && !isGuard) yield { ...stat, mark: sequence };
     }
   }
@@ -88,36 +85,25 @@ export function* bury(
   /** Who runs in a group and shows no tag: it wrote over its environment, or cleared it. */
   const isGroupLeft = () =>
     [...pgids].some((processGroup) => send(-processGroup, 0)) && numbersIn('/proc').some(isLeft);
+  /** What a round came to; 0 signalled if it could not look, for want of descriptors or memory. */
+  const look = () => {
+    try {
+      const signalled = round(now() - beginMs);
+      return { signalled, isNothingLeft: signalled === undefined && !isGroupLeft() };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
+      return { signalled: 0, isNothingLeft: false };
+    }
+  };
   let napMs = 2;
   for (let isLast = false; ; ) {
-    const signalled = round(now() - beginMs);
+    const { signalled, isNothingLeft } = look();
     const elapsedMs = now() - beginMs;
-    if ((signalled === undefined && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
-    isLast = signalled === undefined && !isGroupLeft();
+    if ((isNothingLeft && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
+    isLast = isNothingLeft;
     if (isLast) continue;
     napMs = signalled ? 2 : Math.min(napMs * 2, 1_000);
     const nextMs = Math.min(...graces.filter((graceMs) => graceMs > elapsedMs)) - elapsedMs;
     yield Math.min(napMs, nextMs);
   }
 }
-
-/** What a program begins with that is run by its text: the `tools` of a burial, and `bury`. */
-export const NODE_PRELUDE: string = `${PROGRAM_HEAD}
-const { readFileSync, readdirSync } = require('node:fs');
-const parseStat = ${parseStat};
-const procReader = ${procReader};
-const examiner = ${examiner};
-const scanProcesses = ${scanProcesses};
-const sequenceIn = ${sequenceIn};
-// An owner above may ask all that is in its cgroup to end.
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => {});
-const reader = procReader({ readFileSync, readdirSync, parseStat });
-const tools = { reader, examiner, scanProcesses, sequenceIn, process, now: () => Number(process.hrtime.bigint()) / 1e6 };
-const bury = ${bury};
-`;
-
-/** What the guard runs by Node when the owner is gone, as `node -e` takes it; its arguments are those of {@link bury}. */
-export const UNDERTAKER: string = `${NODE_PRELUDE}
-const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-for (const ms of bury(tools, process.argv.slice(1))) sleep(ms);
-`;
