@@ -20,6 +20,9 @@ import { StderrTail } from './stderr-tail.ts';
 
 const publish = diagnosticsOf('managed-child');
 
+/** How long before the end of its lease a tree may be killed: by a guard that has not read of the last renewal. */
+const LEASE_TOLERANCE_MS = 50;
+
 /**
  * A child process whose whole tree ends with it, with its owner, or when told to.
  *
@@ -273,7 +276,7 @@ export class ManagedChild implements AsyncDisposable {
       this.#process.once('exit', (...status) => resolve(status));
     });
     // By the keeper, while this process was kept from seeing it itself.
-    const isExpired = signal === 'SIGKILL' && this.#deadlineMs <= now();
+    const isExpired = signal === 'SIGKILL' && this.#deadlineMs - LEASE_TOLERANCE_MS <= now();
     this.#isOver(isExpired ? 'lease-expired' : 'exited');
     const durationMs = now() - this.#startedMs;
     const reason = this.#reason ?? 'exited';

@@ -108,8 +108,8 @@ for (const containment of ['group', 'auto']) {
       await using owner = startMarked('owner', [daemon(path, false), 1, GRACE_MS, null, { containment }]);
       const [, pid]: number[] = await owner.next();
       owner.watch([pid as number]);
-      await owner.kill();
       const before = performance.now();
+      await owner.kill();
       await eventually(() => expect(existsSync(path)).toBe(true));
       await eventually(() => expect(isRunning(pid as number)).toBe(false), promisedMs(GRACE_MS + 2_000));
       expect(performance.now() - before).toBeGreaterThan(GRACE_MS - 100);
