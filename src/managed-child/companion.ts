@@ -47,8 +47,12 @@ export class Companion {
   /** What was started is the companion only if it runs; else it emits an error. */
   start(): ChildProcess {
     const started = this.#spawn(this.#lines());
-    for (const emitter of [started, started.stdin, started.stdout]) emitter?.on('error', ignore);
-    if (started.pid === undefined) return started;
+    const streams = [started.stdin, started.stdout];
+    for (const emitter of [started, ...streams]) emitter?.on('error', ignore);
+    if (started.pid === undefined) {
+      for (const stream of streams) stream?.destroy(); // Node leaves them open
+      return started;
+    }
     this.#process = started;
     const startedMs = now();
     started.once('exit', () => {
@@ -58,7 +62,7 @@ export class Companion {
       this.ensure();
     });
     awaitWord(started);
-    for (const handle of [started, started.stdin, started.stdout]) (handle as { unref?(): void } | null)?.unref?.();
+    for (const handle of [started, ...streams]) (handle as { unref?(): void } | null)?.unref?.();
     return started;
   }
 
