@@ -17,7 +17,7 @@ async function own(env: NodeJS.ProcessEnv = {}): Promise<{ owner: MarkedOwner; t
   const owner = startMarked('owner', [daemon.script, daemon.lines, GRACE_MS, 'abort', options], env);
   const pids: number[] = await owner.next();
   owner.watch(pids);
-  return { owner, tag: tagOf(pids[0] as number) };
+  return { owner, tag: await tagOf(pids[0] as number) };
 }
 
 /** What of a stranger may look like an owner's child. */

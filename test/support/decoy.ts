@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { eventually } from './eventually.ts';
 import { endProcess, isRunning } from './processes.ts';
 
 /** A process that no owner has to do with, whose parent is another such: `await using` ends both. */
@@ -28,10 +29,13 @@ export async function startDecoy(variable: string): Promise<Decoy> {
 }
 
 /** The variable by which an owner's child and all that it starts are found; not that of an owner which runs these tests. */
-export function tagOf(pid: number): string {
-  const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+export function tagOf(pid: number): Promise<string> {
   const isOurs = (variable: string) => (variable.split('=')[0] as string) in process.env;
-  const tag = variables.find((variable) => variable.startsWith('HOLDFAST_CHILD_') && !isOurs(variable));
-  if (!tag) throw new Error(`${pid} has no tag`);
-  return tag;
+  // While it changes its program it shows no environment.
+  return eventually(() => {
+    const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    const tag = variables.find((variable) => variable.startsWith('HOLDFAST_CHILD_') && !isOurs(variable));
+    if (!tag) throw new Error(`${pid} has no tag`);
+    return tag;
+  });
 }
