@@ -91,7 +91,7 @@ for (const [name, tree] of Object.entries(evasiveTrees)) {
       await using owner = await start(tree, 'group');
       await endAll(owner, { signal: 'SIGKILL' });
     }
-  }, 60_000);
+  }, promisedMs(60_000));
 
   test.concurrent(`${name} does not survive an abort in its owner`, async () => {
     await using owner = await start(tree, 'group', 'abort');
