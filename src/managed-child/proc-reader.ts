@@ -48,7 +48,8 @@ export function procReader({ readFileSync, readdirSync, parseStat }: ReaderTools
   const statOf = (pid: number) => parseStat(pid, read(`/proc/${pid}/stat`));
   const environOf = (pid: number) => {
     const environ = read(`/proc/${pid}/environ`);
-    const stat = environ === '' ? statOf(pid) : undefined;
+    // It is empty then, or root's.
+    const stat = environ ? undefined : statOf(pid);
     if (stat?.state !== 'Z' || stat.hasEnded) return environ;
     const environs = numbersIn(`/proc/${pid}/task`).map((thread) => read(`/proc/${pid}/task/${thread}/environ`));
     return environs.find(Boolean) ?? environ;

@@ -86,12 +86,16 @@ for (const name of outside) {
 
 for (const [name, tree] of Object.entries(evasiveTrees)) {
   const { repeats = 2 } = tree;
-  test.concurrent(`${name} does not survive its owner: ${repeats} owners killed`, async () => {
-    for (let round = 0; round < repeats; round++) {
-      await using owner = await start(tree, 'group');
-      await endAll(owner, { signal: 'SIGKILL' });
-    }
-  }, promisedMs(60_000));
+  test.concurrent(
+    `${name} does not survive its owner: ${repeats} owners killed`,
+    async () => {
+      for (let round = 0; round < repeats; round++) {
+        await using owner = await start(tree, 'group');
+        await endAll(owner, { signal: 'SIGKILL' });
+      }
+    },
+    promisedMs(60_000),
+  );
 
   test.concurrent(`${name} does not survive an abort in its owner`, async () => {
     await using owner = await start(tree, 'group', 'abort');

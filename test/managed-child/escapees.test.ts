@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { ManagedChild } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
+import { hasCgroups } from '../support/namespace.ts';
 import { isRunning, processesWithMark } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { startMarked } from '../support/survivors.ts';
@@ -139,7 +140,7 @@ test('a process that forks, exits and ignores TERM all the time is waited for, a
   expect([left(), left(), left(), left()].flat()).toEqual([]);
 });
 
-test('a daemon that cleared its environment is ended with a cgroup', async () => {
+test.runIf(hasCgroups())('a daemon that cleared its environment is ended with a cgroup', async () => {
   const script = `setsid env -i sh -c 'echo $$; exec sleep 20' & exec sleep 20`;
   const { child, pids } = await start(script, 1, { containment: 'cgroup' });
   expect(await child.terminate()).toMatchObject({ escapees: 1 });

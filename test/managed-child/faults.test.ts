@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Tree, trees } from '../fixtures/trees.ts';
 import { eventually } from '../support/eventually.ts';
-import { hasNamespaces, pidNamespace } from '../support/namespace.ts';
+import { hasCgroups, hasNamespaces, pidNamespace } from '../support/namespace.ts';
 import { guardOf, isRunning } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { GRACE_MS, type MarkedOwner, startMarked } from '../support/survivors.ts';
@@ -95,7 +95,7 @@ describe('no process of a tree survives its owner', () => {
       }
     });
 
-  for (const does of ['process.exit()', 'SIGKILL']) {
+  for (const does of hasCgroups() ? ['process.exit()', 'SIGKILL'] : []) {
     test.concurrent(`by ${does}, if it has a cgroup, though it cleared its environment`, async () => {
       const script = `setsid env -i sh -c 'echo $$; exec sleep 20' & echo $$; exec sleep 20`;
       await using owner = startMarked('owner', [script, 2, GRACE_MS, does, { containment: 'cgroup' }]);

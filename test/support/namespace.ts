@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { cgroupPlace } from '../../src/managed-child/cgroup.ts';
 import { eventually } from './eventually.ts';
 import { childrenOf } from './processes.ts';
 
@@ -55,6 +56,14 @@ export async function pidNamespace(): Promise<PidNamespace> {
       await exited;
     },
   };
+}
+
+/** In CI they must be there, lest tests vanish. */
+export function hasCgroups(): boolean {
+  const place = cgroupPlace();
+  if ('why' in place && process.env.CI) throw new Error(`no cgroup can be made in CI: ${place.why}`);
+  if ('why' in place) console.warn(`skipped: ${place.why}`);
+  return 'directory' in place;
 }
 
 /** Namespaces need root or a system that gives them to users; in CI they must be there, lest tests vanish. */
