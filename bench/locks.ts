@@ -221,10 +221,8 @@ function descriptorLimit(): number {
 }
 
 function startHolder(kind: string, dir: string, name: string): Promise<ChildProcess> {
-  const hook = new URL('../scripts/from-source.mjs', import.meta.url).pathname;
   const program = new URL('./lock-holder.ts', import.meta.url).pathname;
-  const args = ['--import', hook, program, kind, dir, name];
-  return ready(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
+  return ready(spawn(process.execPath, [program, kind, dir, name], { stdio: ['ignore', 'pipe', 'inherit'] }));
 }
 
 async function ready(holder: ChildProcess): Promise<ChildProcess> {

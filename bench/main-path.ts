@@ -23,9 +23,8 @@ async function until(done: () => boolean | Promise<boolean>): Promise<number> {
 }
 
 async function startPublisher(device: string, dir: string): Promise<{ child: ChildProcess; url: string }> {
-  const program = join(repository, 'examples/publisher/main.ts');
-  const args = ['--import', join(repository, 'scripts/from-source.mjs'), program, '--port', '0'];
-  const child = spawn(process.execPath, [...args, '--device', device, '--lock-dir', dir], {
+  const args = ['--port', '0', '--device', device, '--lock-dir', dir];
+  const child = spawn(process.execPath, [join(repository, 'dist/publisher/main.js'), ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';

@@ -3,12 +3,20 @@ import { openSync, readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { median } from '../compare.ts';
 import { treeEnvironment } from '../survivors/cells.ts';
-import { type Child, peers } from '../survivors/peers.ts';
+import { type Child, type Peer, peers } from '../survivors/peers.ts';
 
-const start = await peers[process.argv[2] ?? '']?.load();
-if (!start) throw new Error(`no peer ${process.argv[2]}`);
+const loaded = new Map<string, ReturnType<Peer['load']>>();
+const start = await load(process.argv[2] ?? '');
 const abort = new AbortController();
 let children: Child[] = [];
+
+/** Once each, for some add handlers. */
+function load(peer: string): ReturnType<Peer['load']> {
+  const running = loaded.get(peer) ?? peers[peer]?.load();
+  if (!running) throw new Error(`no peer ${peer}`);
+  loaded.set(peer, running);
+  return running;
+}
 
 /** Ours alone: the peers have no leases. */
 async function startLeased(count: number, leaseMs: number): Promise<{ pids: number[]; deadline: number }> {
@@ -57,8 +65,15 @@ const commands = {
     return { ms: performance.now() - before, cpuMs: (user + system) / 1000 };
   },
 
-  /** One after the other; medians of the times since the call. */
-  async times({ calls }: { calls: number }): Promise<{ started: number; exited: number; closed: number }> {
+  /** Of any peer, one after the other; medians of the times since the call. */
+  async times({
+    peer,
+    calls,
+  }: {
+    peer: string;
+    calls: number;
+  }): Promise<{ started: number; exited: number; closed: number }> {
+    const start = await load(peer);
     const samples = { started: [] as number[], exited: [] as number[], closed: [] as number[] };
     for (let call = 0; call < calls; call++) {
       const before = performance.now();

@@ -91,8 +91,7 @@ class Cell implements AsyncDisposable {
 
   /** Starts a program of this folder, with `holdfast` from src. */
   spawnProgram(url: URL, args: readonly string[]): Owner {
-    const hook = new URL('../../scripts/from-source.mjs', import.meta.url).pathname;
-    return this.spawn(process.execPath, ['--import', hook, url.pathname, ...args]);
+    return this.spawn(process.execPath, [url.pathname, ...args]);
   }
 
   /** Cheap; that it is empty is for good, unless there is but a mark: then see {@link members} too. */
