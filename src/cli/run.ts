@@ -63,7 +63,8 @@ async function runUnder(lock: SourceLock, { command, args, graceMs }: RunPlan, s
   // The library ends what the command left, unless that is another user's.
   const end = await child.terminate('the command has ended').catch((error) => say(error.message));
   if (end?.reason === 'exited' && end.escapees > 0) {
-    say(`ended ${end.escapees} that the command left running in the background: it has to stay in the foreground`);
+    const what = `what it left running was ended too (processes: ${end.escapees})`;
+    say(`the command has ended, and ${what}: it has to stay in the foreground`);
   }
   return outcomeOf(exit, lock);
 }

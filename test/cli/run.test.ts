@@ -94,11 +94,16 @@ describe('the command', () => {
   });
 
   test.each([
-    ['in its group', 'trap "" TERM; sleep 60 & echo $!'],
-    ['in a session of its own', 'trap "" TERM; p=$(setsid sh -c "sleep 60 >&- & echo \\$!"); echo $p'],
-  ])('leaves no daemon behind %s', async (_, script) => {
-    const { exit, stdout } = await underLock(script, ['--grace', '100ms']).result;
+    ['in its group', 'trap "" TERM; sleep 60 & echo $!', /^$/],
+    [
+      'in a session of its own',
+      'trap "" TERM; p=$(setsid sh -c "sleep 60 >&- & echo \\$!"); echo $p',
+      /^holdfast: the command has ended, and what it left running was ended too \(processes: 1\)/,
+    ],
+  ])('leaves no daemon behind %s', async (_, script, notice) => {
+    const { exit, stdout, stderr } = await underLock(script, ['--grace', '100ms']).result;
     expect(exit).toBe(0);
+    expect(stderr).toMatch(notice);
     expect(isRunning(Number(stdout))).toBe(false);
     expectTidy();
   });
