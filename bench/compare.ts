@@ -15,7 +15,8 @@ export interface Comparison {
   readonly calls: number;
   /** What a sample is of its calls: their mean, or the p50, timed call by call. @default 'mean' */
   readonly sample?: Statistic;
-  readonly candidates: readonly [ours: Candidate, ...others: Candidate[]];
+  /** Ours first. */
+  readonly candidates: readonly Candidate[];
 }
 
 type Statistic = 'mean' | 'p50';
