@@ -52,13 +52,16 @@ is_ours() {
   [ "$1" = "\${21}" ]
 }
 
-# The fields behind the name, in "stat".
+# The fields behind the name, in "stat". The name may have brackets too, but to look for the last one at once (##) takes a
+# shell a time that grows with the square of the length.
 read_stat() {
   stat=
   [ -r "/proc/$1/stat" ] || return 1
   while read -r line; do stat="$stat$line"; done < "/proc/$1/stat"
-  stat=\${stat##*) }
-  [ -n "$stat" ]
+  [ -n "$stat" ] || return 1
+  while :; do
+    case $stat in *') '*) stat=\${stat#*) } ;; *) return 0 ;; esac
+  done
 }
 
 # Some shells need it before a negative number, others (busybox 1.35) take it for one.
