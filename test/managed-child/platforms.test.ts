@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { cgroupPlace } from '../../src/managed-child/cgroup.ts';
 import { debianProgram } from '../support/debian.ts';
 import { eventually, throughout } from '../support/eventually.ts';
@@ -18,7 +18,7 @@ const canMount = hasNamespaces();
 
 /** A directory with nothing in it but busybox, under the names of all that it can do. */
 function busyboxOnly(): string {
-  const directory = join(temporaryDirectory(afterAll), 'bin');
+  const directory = join(temporaryDirectory(), 'bin');
   mkdirSync(directory);
   execFileSync(busybox?.path as string, ['--install', '-s', directory]);
   return directory;
