@@ -89,7 +89,7 @@ class Cell implements AsyncDisposable {
     return owner;
   }
 
-  /** Starts a program of this folder, with `holdfast` from src. */
+  /** Starts a program, with the `holdfast` that was built. */
   spawnProgram(url: URL, args: readonly string[]): Owner {
     return this.spawn(process.execPath, [url.pathname, ...args]);
   }
