@@ -9,10 +9,10 @@ const TICKS_LIMIT = 2 ** 31;
 
 /** Far behind every range that names a taker: who waits locks this byte to be the next. */
 const TURNSTILE = 2 ** 60;
-/** Pause between tries of one that waits; after the first tries longer, which takes less than 1 % of a core. */
-const RETRY_MS = 10;
-const PATIENT_RETRY_MS = 50;
-const FIRST_TRIES = 30;
+/** One that waits looks ever less often, so that waiting takes less than 1 % of a core: a pause is a 20th of the wait so far. */
+const PAUSE_PER_WAITED_MS = 1 / 20;
+const SHORTEST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 100;
 /** How often one that is not the next tries all the same: the next may be stopped and must not hold up the others. */
 const TRIES_PER_OVERTAKING = 10;
 
@@ -66,6 +66,7 @@ class OpenFileLock implements KernelLock {
 
   /** A holder that lets go and comes back at once would always be faster than who looks every 10 ms, but for the turnstile. */
   async #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
+    const start = now();
     let isNext = false;
     try {
       for (let tries = 1; ; tries++) {
@@ -74,8 +75,8 @@ class OpenFileLock implements KernelLock {
         const mayTry = isNext || leftMs <= 0 || tries % TRIES_PER_OVERTAKING === 0;
         if (mayTry && this.#tryLock(descriptor)) return true;
         if (leftMs <= 0) return false;
-        const pauseMs = tries < FIRST_TRIES ? RETRY_MS : PATIENT_RETRY_MS;
-        await sleep(Math.min(pauseMs, Math.max(leftMs, 1)), signal);
+        const pauseMs = Math.max(SHORTEST_PAUSE_MS, (now() - start) * PAUSE_PER_WAITED_MS);
+        await sleep(Math.min(pauseMs, LONGEST_PAUSE_MS, Math.max(leftMs, 1)), signal);
       }
     } finally {
       if (isNext) this.#addon.unlock(descriptor, TURNSTILE, 1);
