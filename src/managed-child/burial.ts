@@ -9,10 +9,12 @@ export interface BurialTools extends ScanTools {
   now(): number;
 }
 
+type Doomed = Found<number> & { readonly mark: number };
+
 /**
  * Ends what left its process group, found by its tag and its cgroup; those in a registered group are the guard's until their
  * grace is over, which begins with the burial. It goes on until no group is left, since whoever is asked to end may start
- * another, and yields for how many milliseconds it has nothing to do.
+ * another, and yields for how many milliseconds it has nothing to do: 0 after each process that it looked at.
  *
  * Self-contained, without any outer name: other processes run its text.
  *
@@ -55,49 +57,59 @@ export function* bury(
     }
   }
   function* scan(): Generator<Found<number> | undefined> {
-    for (const sequence of known.keys()) yield* contained(sequence);
+    for (const sequence of known.keys()) {
+      yield* contained(sequence);
+      yield undefined;
+    }
     yield* tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids });
   }
-  /** Signals what is found; how many that changed, or undefined if there was none. */
-  const round = (elapsedMs: number) => {
+  const isDoomed = (found: Found<number> | undefined): found is Doomed =>
+    found?.mark !== undefined && (scope === 'all' || known.has(found.mark));
+  /** Signals it; whether that changed anything. */
+  const end = ({ pid, startTicks, processGroup, mark }: Doomed, elapsedMs: number) => {
+    const group = known.get(mark);
+    if (!group || elapsedMs >= group.graceMs) {
+      send(pid, 'SIGKILL');
+      return true;
+    }
+    if (processGroup === group.processGroup || told.has(`${pid}:${startTicks}`)) return false;
+    told.add(`${pid}:${startTicks}`);
+    send(pid, group.signal);
+    send(pid, 'SIGCONT');
+    return true;
+  };
+  /** How many were found and signalled, those left out that were before; undefined if there is none. */
+  function* round(elapsedMs: number): Generator<number, number | undefined> {
     let signalled: number | undefined;
     for (const found of scan()) {
-      if (found?.mark === undefined || (scope === 'these' && !known.has(found.mark))) continue;
-      signalled ??= 0;
-      const { pid, startTicks, processGroup, mark } = found;
-      const group = known.get(mark);
-      if (!group || elapsedMs >= group.graceMs) {
-        send(pid, 'SIGKILL');
-        signalled += 1;
-      } else if (processGroup !== group.processGroup && !told.has(`${pid}:${startTicks}`)) {
-        told.add(`${pid}:${startTicks}`);
-        send(pid, group.signal);
-        send(pid, 'SIGCONT');
-        signalled += 1;
-      }
+      if (isDoomed(found)) signalled = (signalled ?? 0) + (end(found, elapsedMs) ? 1 : 0);
+      yield 0;
     }
     return signalled;
-  };
-  const isLeft = (pid: number) => {
-    const stat = statOf(pid);
-    return stat !== undefined && pgids.has(stat.processGroup) && !stat.hasEnded;
-  };
+  }
   /** Who runs in a group and shows no tag: it wrote over its environment, or cleared it. */
-  const isGroupLeft = () =>
-    [...pgids].some((processGroup) => send(-processGroup, 0)) && numbersIn('/proc').some(isLeft);
+  function* isGroupLeft(): Generator<number, boolean> {
+    if (![...pgids].some((processGroup) => send(-processGroup, 0))) return false;
+    for (const pid of numbersIn('/proc')) {
+      const stat = statOf(pid);
+      if (stat && pgids.has(stat.processGroup) && !stat.hasEnded) return true;
+      yield 0;
+    }
+    return false;
+  }
   /** What a round came to; 0 signalled if it could not look, for want of descriptors or memory. */
-  const look = () => {
+  function* look() {
     try {
-      const signalled = round(now() - beginMs);
-      return { signalled, isNothingLeft: signalled === undefined && !isGroupLeft() };
+      const signalled = yield* round(now() - beginMs);
+      return { signalled, isNothingLeft: signalled === undefined && !(yield* isGroupLeft()) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
       return { signalled: 0, isNothingLeft: false };
     }
-  };
+  }
   let napMs = 2;
   for (let isLast = false; ; ) {
-    const { signalled, isNothingLeft } = look();
+    const { signalled, isNothingLeft } = yield* look();
     const elapsedMs = now() - beginMs;
     if ((isNothingLeft && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
     isLast = isNothingLeft;

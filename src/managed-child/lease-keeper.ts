@@ -12,6 +12,13 @@ interface KeeperTools extends BurialTools {
   afterPoll(callback: () => void): void;
 }
 
+/** A process group as the guard knows it, and the number of its cgroup. */
+interface Group {
+  readonly pgid: number;
+  readonly startTicks: number;
+  readonly sequence: number;
+}
+
 /**
  * Kills trees at the deadlines of their leases: what is in the group at once, and what left it when it is found. It reads the
  * lines of the guard, and heeds all that came before it acts. Once its owner is gone nobody renews; then it stays until nothing
@@ -22,52 +29,82 @@ interface KeeperTools extends BurialTools {
 function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
   /** How late a line may be read, since this program takes a while to start. */
   const START_LIMIT_MS = 5_000;
+  /** For how long a burial may go on until it is looked whether another lease has ended. */
+  const SLICE_MS = 2;
   const MAX_TIMER_MS = 2 ** 31 - 1;
   const { process, now, after, afterPoll, reader } = tools;
-  /** By process group: what the guard knows of it, and when its lease ends. */
-  const groups = new Map<string, string>();
-  const deadlines = new Map<string, number>();
+  /** By process group, and when its lease ends. */
+  const groups = new Map<number, Group>();
+  const deadlines = new Map<number, number>();
   let timer: Disposable | undefined;
-  let burials = 0;
   let isOrphaned = false;
 
-  /** Without a look at the leader it is left to the burial, which looks again. */
-  const killGroup = (group: string) => {
-    const [pgid = 0, startTicks = 0, , , sequence] = group.split(':').map(Number);
-    try {
-      if (cgroups) tools.writeFileSync(`${cgroups}${sequence}/cgroup.kill`, '1');
-    } catch {
-      // it has none
-    }
+  /** Whether it is still the group that was added. Without a look at the leader it is left to the burial, which looks again. */
+  const isOurs = ({ pgid, startTicks }: Group) => {
     try {
       const leader = startTicks === 0 ? undefined : reader.statOf(pgid);
-      if (pgid > 1 && (!leader || leader.startTicks === startTicks)) process.kill(-pgid, 'SIGKILL');
+      return pgid > 1 && (!leader || leader.startTicks === startTicks);
     } catch {
-      // it is gone
+      return false;
     }
   };
-  const drive = (burial: Generator<number, void>) => {
-    const { done, value } = burial.next();
-    if (!done) return void after(value, () => drive(burial));
-    burials -= 1;
-    if (isOrphaned && burials === 0) process.exit();
+  const attempt = (kill: () => void) => {
+    try {
+      kill();
+    } catch {
+      // it is gone, or has no cgroup
+    }
+  };
+  const killAll = (due: readonly Group[]) => {
+    // First all the looks: those that die take the time of who looks.
+    for (const { pgid } of due.filter(isOurs)) attempt(() => process.kill(-pgid, 'SIGKILL'));
+    if (!cgroups) return;
+    for (const { sequence } of due) attempt(() => tools.writeFileSync(`${cgroups}${sequence}/cgroup.kill`, '1'));
+  };
+
+  /** For the next burial: groups whose leases have ended or, since the owner is gone, will end. */
+  let doomed: Group[] = [];
+  /** Those that have something to do now. */
+  const burials: Generator<number, void>[] = [];
+  let unfinished = 0;
+  let isDigging = false;
+  const begin = () => {
+    if (doomed.length === 0) return undefined;
+    const leftMs = (pgid: number) => Math.max(0, Math.ceil((deadlines.get(pgid) ?? 0) - now()));
+    const lines = doomed.map(({ pgid, startTicks, sequence }) => `${pgid}:${startTicks}:${leftMs(pgid)}:0:${sequence}`);
+    doomed = [];
+    unfinished += 1;
+    return tools.bury(tools, [tag, cgroups, 'these', ...lines]);
+  };
+  /** A slice of one burial after the other: the next lease that ends must not wait for them. */
+  const dig = () => {
+    const burial = burials.shift() ?? begin();
+    isDigging = burial !== undefined;
+    if (burial) {
+      const end = now() + SLICE_MS;
+      let step = burial.next();
+      while (step.value === 0 && now() < end) step = burial.next();
+      if (step.done) unfinished -= 1;
+      else if (step.value === 0) burials.push(burial);
+      else after(step.value, () => resume(burial));
+      afterPoll(dig);
+    } else if (isOrphaned && unfinished === 0) process.exit();
+  };
+  const resume = (burial: Generator<number, void>) => {
+    burials.push(burial);
+    if (!isDigging) dig();
   };
   /** Ends what was in these groups when their leases end, or by now. */
-  const bury = (pgids: readonly string[]) => {
-    burials += 1;
-    const doomed = pgids.flatMap((pgid) => {
-      const leftMs = Math.max(0, Math.ceil((deadlines.get(pgid) ?? 0) - now()));
-      return groups.get(pgid)?.replace(/:\d+:\d+(:\d+)$/, `:${leftMs}:0$1`) ?? [];
-    });
-    drive(tools.bury(tools, [tag, cgroups, 'these', ...doomed]));
+  const bury = (groups: readonly Group[]) => {
+    doomed.push(...groups);
+    if (!isDigging) dig();
   };
+  const groupsOf = (pgids: Iterable<number>) => [...pgids].flatMap((pgid) => groups.get(pgid) ?? []);
   const endDue = () => {
     const due = [...deadlines].filter(([, deadline]) => deadline <= now()).map(([pgid]) => pgid);
-    for (const pgid of due) {
-      deadlines.delete(pgid);
-      killGroup(groups.get(pgid) ?? '');
-    }
-    if (due.length > 0) bury(due);
+    for (const pgid of due) deadlines.delete(pgid);
+    killAll(groupsOf(due));
+    bury(groupsOf(due));
     arm();
   };
   const arm = () => {
@@ -82,8 +119,8 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   };
   const obey = (line: string) => {
     const [verb, group = '', ms, at] = line.split(' ');
-    const pgid = group.split(':')[0] as string;
-    if (verb === '+') groups.set(pgid, group);
+    const [pgid = 0, startTicks = 0, , , sequence = 0] = group.split(':').map(Number);
+    if (verb === '+') groups.set(pgid, { pgid, startTicks, sequence });
     if (verb === '-') groups.delete(pgid);
     if (verb === '-' || verb === 'L') deadlines.delete(pgid);
     if (verb === 'l') deadlines.set(pgid, deadlineOf(Number(ms), Number(at)));
@@ -100,7 +137,7 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   });
   process.stdin.on('close', () => {
     isOrphaned = true;
-    bury([...deadlines.keys()]);
+    bury(groupsOf(deadlines.keys()));
   });
   process.stdout.write('.');
 }

@@ -32,5 +32,5 @@ const bury = ${bury};
 /** The undertaker, which the guard runs by Node when the owner is gone; its arguments are those of {@link bury}. */
 export const UNDERTAKER: string = `${BURYING_HEAD}
 const sleep = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-for (const ms of bury(tools, process.argv.slice(1))) sleep(ms);
+for (const ms of bury(tools, process.argv.slice(1))) if (ms > 0) sleep(ms);
 `;
