@@ -29,6 +29,8 @@ interface Group {
 function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
   /** How late a line may be read, since this program takes a while to start. */
   const START_LIMIT_MS = 5_000;
+  /** Both, the time left and the instant, are rounded up. */
+  const ROUNDING_MS = 1;
   /** For how long a burial may go on until it is looked whether another lease has ended. */
   const SLICE_MS = 2;
   const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -36,8 +38,6 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   /** By process group, and when its lease ends. */
   const groups = new Map<number, Group>();
   const deadlines = new Map<number, number>();
-  let timer: Disposable | undefined;
-  let isOrphaned = false;
 
   /** Whether it is still the group that was added. Without a look at the leader it is left to the burial, which looks again. */
   const isOurs = ({ pgid, startTicks }: Group) => {
@@ -67,7 +67,17 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   /** Those that have something to do now. */
   const burials: Generator<number, void>[] = [];
   let unfinished = 0;
-  let isDigging = false;
+  let isAtWork = false;
+  let timer: Disposable | undefined;
+  let isOrphaned = false;
+  const groupsOf = (pgids: Iterable<number>) => [...pgids].flatMap((pgid) => groups.get(pgid) ?? []);
+  const killDue = () => {
+    const due = [...deadlines].filter(([, deadline]) => deadline <= now()).map(([pgid]) => pgid);
+    for (const pgid of due) deadlines.delete(pgid);
+    killAll(groupsOf(due));
+    doomed.push(...groupsOf(due));
+  };
+  /** Of what was in the doomed groups when their leases ended, or has been by now. */
   const begin = () => {
     if (doomed.length === 0) return undefined;
     const leftMs = (pgid: number) => Math.max(0, Math.ceil((deadlines.get(pgid) ?? 0) - now()));
@@ -76,46 +86,38 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
     unfinished += 1;
     return tools.bury(tools, [tag, cgroups, 'these', ...lines]);
   };
-  /** A slice of one burial after the other: the next lease that ends must not wait for them. */
-  const dig = () => {
+  /** Kills, and goes on with one burial after the other, a slice each: the next lease that ends does not wait for them. */
+  const work = () => {
+    killDue();
     const burial = burials.shift() ?? begin();
-    isDigging = burial !== undefined;
-    if (burial) {
-      const end = now() + SLICE_MS;
-      let step = burial.next();
-      while (step.value === 0 && now() < end) step = burial.next();
-      if (step.done) unfinished -= 1;
-      else if (step.value === 0) burials.push(burial);
-      else after(step.value, () => resume(burial));
-      afterPoll(dig);
-    } else if (isOrphaned && unfinished === 0) process.exit();
+    isAtWork = burial !== undefined;
+    if (!burial) return rest();
+    const end = now() + SLICE_MS;
+    let step = burial.next();
+    while (step.value === 0 && now() < end) step = burial.next();
+    if (step.done) unfinished -= 1;
+    else if (step.value === 0) burials.push(burial);
+    else after(step.value, () => resume(burial));
+    afterPoll(work);
+  };
+  const wake = () => {
+    if (!isAtWork) afterPoll(work);
+    isAtWork = true;
   };
   const resume = (burial: Generator<number, void>) => {
     burials.push(burial);
-    if (!isDigging) dig();
+    wake();
   };
-  /** Ends what was in these groups when their leases end, or by now. */
-  const bury = (groups: readonly Group[]) => {
-    doomed.push(...groups);
-    if (!isDigging) dig();
-  };
-  const groupsOf = (pgids: Iterable<number>) => [...pgids].flatMap((pgid) => groups.get(pgid) ?? []);
-  const endDue = () => {
-    const due = [...deadlines].filter(([, deadline]) => deadline <= now()).map(([pgid]) => pgid);
-    for (const pgid of due) deadlines.delete(pgid);
-    killAll(groupsOf(due));
-    bury(groupsOf(due));
-    arm();
-  };
-  const arm = () => {
+  const rest = () => {
+    if (isOrphaned && unfinished === 0) process.exit();
     timer?.[Symbol.dispose]();
     const leftMs = Math.min(...deadlines.values()) - now();
-    if (deadlines.size > 0) timer = after(Math.min(Math.max(leftMs, 0), MAX_TIMER_MS), () => afterPoll(endDue));
+    if (deadlines.size > 0) timer = after(Math.min(Math.max(leftMs, 0), MAX_TIMER_MS), wake);
   };
   /** By the clock of the host, if that is how the owner came to it: it may have been given another (a test's). */
   const deadlineOf = (ms: number, at: number) => {
     const latest = now() + ms;
-    return at <= latest && at > latest - START_LIMIT_MS ? at : latest;
+    return at <= latest + ROUNDING_MS && at > latest - START_LIMIT_MS ? at : latest;
   };
   const obey = (line: string) => {
     const [verb, group = '', ms, at] = line.split(' ');
@@ -126,20 +128,21 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
     if (verb === 'l') deadlines.set(pgid, deadlineOf(Number(ms), Number(at)));
   };
   for (const line of known) obey(line);
-  arm();
-  let rest = '';
+  let unread = '';
   for (const stream of [process.stdin, process.stdout]) stream.on('error', () => {});
   process.stdin.setEncoding('utf8').on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() as string;
+    const lines = (unread + text).split('\n');
+    unread = lines.pop() as string;
     for (const line of lines) obey(line);
-    arm();
+    wake();
   });
   process.stdin.on('close', () => {
     isOrphaned = true;
-    bury(groupsOf(deadlines.keys()));
+    doomed.push(...groupsOf(deadlines.keys()));
+    wake();
   });
   process.stdout.write('.');
+  wake();
 }
 
 /** The program, as `node -e` takes it: its arguments are the tag, what the paths of the cgroups begin with or '', and lines. */
