@@ -9,7 +9,7 @@ export interface BurialTools extends ScanTools {
   now(): number;
 }
 
-type Doomed = Found<number> & { readonly mark: number };
+type Marked = Found<number> & { readonly mark: number };
 
 /**
  * Ends what left its process group, found by its tag and its cgroup; those in a registered group are the guard's until their
@@ -63,10 +63,10 @@ export function* bury(
     }
     yield* tools.scanProcesses(tools, markIn, { self: process.pid, groups: pgids });
   }
-  const isDoomed = (found: Found<number> | undefined): found is Doomed =>
+  const isWanted = (found: Found<number> | undefined): found is Marked =>
     found?.mark !== undefined && (scope === 'all' || known.has(found.mark));
-  /** Signals it; whether that changed anything. */
-  const end = ({ pid, startTicks, processGroup, mark }: Doomed, elapsedMs: number) => {
+  /** Whether it had to be signalled: once to ask, and as often as it is found to end it. */
+  const end = ({ pid, startTicks, processGroup, mark }: Marked, elapsedMs: number) => {
     const group = known.get(mark);
     if (!group || elapsedMs >= group.graceMs) {
       send(pid, 'SIGKILL');
@@ -78,11 +78,11 @@ export function* bury(
     send(pid, 'SIGCONT');
     return true;
   };
-  /** How many were found and signalled, those left out that were before; undefined if there is none. */
+  /** How many had to be signalled; undefined if none was found. */
   function* round(elapsedMs: number): Generator<number, number | undefined> {
     let signalled: number | undefined;
     for (const found of scan()) {
-      if (isDoomed(found)) signalled = (signalled ?? 0) + (end(found, elapsedMs) ? 1 : 0);
+      if (isWanted(found)) signalled = (signalled ?? 0) + (end(found, elapsedMs) ? 1 : 0);
       yield 0;
     }
     return signalled;
@@ -98,9 +98,9 @@ export function* bury(
     return false;
   }
   /** What a round came to; 0 signalled if it could not look, for want of descriptors or memory. */
-  function* look() {
+  function* look(elapsedMs: number) {
     try {
-      const signalled = yield* round(now() - beginMs);
+      const signalled = yield* round(elapsedMs);
       return { signalled, isNothingLeft: signalled === undefined && !(yield* isGroupLeft()) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
@@ -109,13 +109,13 @@ export function* bury(
   }
   let napMs = 2;
   for (let isLast = false; ; ) {
-    const { signalled, isNothingLeft } = yield* look();
     const elapsedMs = now() - beginMs;
+    const { signalled, isNothingLeft } = yield* look(elapsedMs);
     if ((isNothingLeft && isLast) || elapsedMs > Math.max(0, ...graces) + LIMIT_MS) return;
     isLast = isNothingLeft;
     if (isLast) continue;
     napMs = signalled ? 2 : Math.min(napMs * 2, 1_000);
-    const nextMs = Math.min(...graces.filter((graceMs) => graceMs > elapsedMs)) - elapsedMs;
-    yield Math.min(napMs, nextMs);
+    const nextMs = Math.min(...graces.filter((graceMs) => graceMs > elapsedMs)) - (now() - beginMs);
+    yield Math.max(Math.min(napMs, nextMs), 0);
   }
 }

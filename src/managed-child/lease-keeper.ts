@@ -29,7 +29,7 @@ interface Group {
 function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: readonly string[]): void {
   /** How late a line may be read, since this program takes a while to start. */
   const START_LIMIT_MS = 5_000;
-  /** Both, the time left and the instant, are rounded up. */
+  /** What the owner tells, the time left and the instant, is rounded up. */
   const ROUNDING_MS = 1;
   /** For how long a burial may go on until it is looked whether another lease has ended. */
   const SLICE_MS = 2;
@@ -63,53 +63,68 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   };
 
   /** For the next burial: groups whose leases have ended or, since the owner is gone, will end. */
-  let doomed: Group[] = [];
-  /** Those that have something to do now. */
+  let doomed: (Group & { readonly deadline: number })[] = [];
+  /** Those that have something to do; the first is at work. */
   const burials: Generator<number, void>[] = [];
   let unfinished = 0;
+  function* buryDoomed(): Generator<number, void> {
+    const lines = doomed.map(({ pgid, startTicks, sequence, deadline }) => {
+      return `${pgid}:${startTicks}:${Math.max(0, Math.ceil(deadline - now()))}:0:${sequence}`;
+    });
+    doomed = [];
+    yield* tools.bury(tools, [tag, cgroups, 'these', ...lines]);
+  }
+  const doom = (leases: Iterable<readonly [pgid: number, deadline: number]>) => {
+    const added = [...leases].flatMap(([pgid, deadline]) => {
+      const group = groups.get(pgid);
+      return group ? { ...group, deadline } : [];
+    });
+    if (added.length > 0 && doomed.length === 0) {
+      burials.push(buryDoomed());
+      unfinished += 1;
+    }
+    doomed.push(...added);
+    return added;
+  };
+  const killDue = (at: number) => {
+    const due = [...deadlines].filter(([, deadline]) => deadline <= at);
+    for (const [pgid] of due) deadlines.delete(pgid);
+    killAll(doom(due));
+  };
+
   let isAtWork = false;
   let timer: Disposable | undefined;
   let isOrphaned = false;
-  const groupsOf = (pgids: Iterable<number>) => [...pgids].flatMap((pgid) => groups.get(pgid) ?? []);
-  const killDue = () => {
-    const due = [...deadlines].filter(([, deadline]) => deadline <= now()).map(([pgid]) => pgid);
-    for (const pgid of due) deadlines.delete(pgid);
-    killAll(groupsOf(due));
-    doomed.push(...groupsOf(due));
-  };
-  /** Of what was in the doomed groups when their leases ended, or has been by now. */
-  const begin = () => {
-    if (doomed.length === 0) return undefined;
-    const leftMs = (pgid: number) => Math.max(0, Math.ceil((deadlines.get(pgid) ?? 0) - now()));
-    const lines = doomed.map(({ pgid, startTicks, sequence }) => `${pgid}:${startTicks}:${leftMs(pgid)}:0:${sequence}`);
-    doomed = [];
-    unfinished += 1;
-    return tools.bury(tools, [tag, cgroups, 'these', ...lines]);
-  };
-  /** Kills, and goes on with one burial after the other, a slice each: the next lease that ends does not wait for them. */
-  const work = () => {
-    killDue();
-    const burial = burials.shift() ?? begin();
-    isAtWork = burial !== undefined;
-    if (!burial) return rest();
+  /** Kills what is due, and goes on with a burial for a while: the next lease that ends does not wait for it. */
+  const work = (at: number) => {
+    killDue(at);
+    const burial = burials.shift();
+    if (!burial) return restOrExit();
     const end = now() + SLICE_MS;
-    let step = burial.next();
-    while (step.value === 0 && now() < end) step = burial.next();
+    let step: IteratorResult<number, void>;
+    do step = burial.next();
+    while (step.value === 0 && now() < end);
     if (step.done) unfinished -= 1;
-    else if (step.value === 0) burials.push(burial);
+    else if (step.value === 0) burials.unshift(burial);
     else after(step.value, () => resume(burial));
-    afterPoll(work);
+    afterReading();
+  };
+  /** What was written before this instant is read first: it may be a renewal. */
+  const afterReading = () => {
+    const at = now();
+    afterPoll(() => work(at));
   };
   const wake = () => {
-    if (!isAtWork) afterPoll(work);
+    if (!isAtWork) afterReading();
     isAtWork = true;
   };
   const resume = (burial: Generator<number, void>) => {
     burials.push(burial);
     wake();
   };
-  const rest = () => {
+  const restOrExit = () => {
     if (isOrphaned && unfinished === 0) process.exit();
+    isAtWork = false;
     timer?.[Symbol.dispose]();
     const leftMs = Math.min(...deadlines.values()) - now();
     if (deadlines.size > 0) timer = after(Math.min(Math.max(leftMs, 0), MAX_TIMER_MS), wake);
@@ -138,7 +153,7 @@ function keepLeases(tools: KeeperTools, [tag = '', cgroups = '', ...known]: read
   });
   process.stdin.on('close', () => {
     isOrphaned = true;
-    doomed.push(...groupsOf(deadlines.keys()));
+    doom(deadlines);
     wake();
   });
   process.stdout.write('.');

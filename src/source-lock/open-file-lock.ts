@@ -9,10 +9,12 @@ const TICKS_LIMIT = 2 ** 31;
 
 /** Far behind every range that names a taker: who waits locks this byte to be the next. */
 const TURNSTILE = 2 ** 60;
-/** One that waits looks ever less often, so that waiting takes less than 1 % of a core: a pause is a 20th of the wait so far. */
-const PAUSE_PER_WAITED_MS = 1 / 20;
+/** The next looks ever less often, after a 20th of the time that it has been the next: that takes less than 1 % of a core. */
 const SHORTEST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 100;
+const PAUSES_PER_WAIT = 20;
+/** How often the others look whether they can be the next, new ones no more often than old ones. */
+const TURN_PAUSE_MS = 60;
 /** How often one that is not the next tries all the same: the next may be stopped and must not hold up the others. */
 const TRIES_PER_OVERTAKING = 10;
 
@@ -64,22 +66,20 @@ class OpenFileLock implements KernelLock {
     this.#addon.unlock(descriptor, 0, rangeLength(self()));
   }
 
-  /** A holder that lets go and comes back at once would always be faster than who looks every 10 ms, but for the turnstile. */
+  /** A holder that lets go and comes back at once would always be faster than who looks now and then, but for the turnstile. */
   async #lockInTurn(descriptor: number, { deadline, signal }: Patience): Promise<boolean> {
-    const start = now();
-    let isNext = false;
+    let nextSince: number | undefined;
     try {
       for (let tries = 1; ; tries++) {
-        isNext ||= this.#addon.tryLock(descriptor, TURNSTILE, 1);
+        if (nextSince === undefined && this.#addon.tryLock(descriptor, TURNSTILE, 1)) nextSince = now();
         const leftMs = deadline - now();
-        const mayTry = isNext || leftMs <= 0 || tries % TRIES_PER_OVERTAKING === 0;
+        const mayTry = nextSince !== undefined || leftMs <= 0 || tries % TRIES_PER_OVERTAKING === 0;
         if (mayTry && this.#tryLock(descriptor)) return true;
         if (leftMs <= 0) return false;
-        const pauseMs = Math.max(SHORTEST_PAUSE_MS, (now() - start) * PAUSE_PER_WAITED_MS);
-        await sleep(Math.min(pauseMs, LONGEST_PAUSE_MS, Math.max(leftMs, 1)), signal);
+        await sleep(Math.min(pauseMs(nextSince), Math.max(leftMs, 1)), signal);
       }
     } finally {
-      if (isNext) this.#addon.unlock(descriptor, TURNSTILE, 1);
+      if (nextSince !== undefined) this.#addon.unlock(descriptor, TURNSTILE, 1);
     }
   }
 
@@ -93,6 +93,11 @@ class OpenFileLock implements KernelLock {
   #tryLock(descriptor: number): boolean {
     return this.#addon.tryLock(descriptor, 0, rangeLength(self()));
   }
+}
+
+function pauseMs(nextSince: number | undefined): number {
+  if (nextSince === undefined) return TURN_PAUSE_MS;
+  return Math.min(Math.max((now() - nextSince) / PAUSES_PER_WAIT, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
 }
 
 function rangeLength({ pid, startTicks }: ProcessIdentity): number {
