@@ -27,13 +27,24 @@ export interface Keeper {
 /** Those of the processes that have the lock, the eldest first; who merely has the file open does not hold it. */
 export function withLock({ path, inode }: LockedFile, pids: readonly number[]): Keeper[] {
   const real = realPath(path);
-  const keepers = pids.flatMap((pid) => {
+  const lockIn = (pid: number) => {
     const locks = descriptorsOf(pid, real).map((descriptor) => lockOf(pid, descriptor, inode));
-    const lock = locks.find((each) => each !== undefined);
-    return lock && !isLockingForAnother(pid) ? [{ ...proc.identityOf(pid), lock }] : [];
+    return locks.find((lock) => lock !== undefined);
+  };
+  /** A part of its parent, which has the lock too, or about to become a program that has not. */
+  const isMereFork = (pid: number) => {
+    const stat = proc.processStat(pid);
+    return stat !== undefined && (stat.flags & PF_FORKNOEXEC) !== 0 && lockIn(stat.parent) !== undefined;
+  };
+  const keepers = pids.flatMap((pid) => {
+    const lock = lockIn(pid);
+    return lock && !isLockingForAnother(pid) && !isMereFork(pid) ? [{ ...proc.identityOf(pid), lock }] : [];
   });
   return keepers.sort((a, b) => a.startTicks - b.startTicks);
 }
+
+/** Of the flags of a process: forked, and still the program of its parent. */
+const PF_FORKNOEXEC = 0x40;
 
 /** The processes that have the lock of this file by a descriptor, but for `taker`; the eldest first. */
 export function inheritorsOf(path: string, taker: number): number[] {
