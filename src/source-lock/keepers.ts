@@ -37,8 +37,10 @@ export function withLock({ path, inode }: LockedFile, pids: readonly number[]): 
     return stat !== undefined && (stat.flags & PF_FORKNOEXEC) !== 0 && lockIn(stat.parent) !== undefined;
   };
   const keepers = pids.flatMap((pid) => {
+    if (!lockIn(pid) || isMereFork(pid)) return [];
+    // If it was one when it was looked at first, it is another program by now.
     const lock = lockIn(pid);
-    return lock && !isLockingForAnother(pid) && !isMereFork(pid) ? [{ ...proc.identityOf(pid), lock }] : [];
+    return lock && !isLockingForAnother(pid) ? [{ ...proc.identityOf(pid), lock }] : [];
   });
   return keepers.sort((a, b) => a.startTicks - b.startTicks);
 }
