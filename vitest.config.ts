@@ -1,5 +1,4 @@
 import type { ViteUserConfig } from 'vitest/config';
-import { promisedMs } from './test/support/promised.ts';
 
 const source = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
 
@@ -23,8 +22,8 @@ const config: ViteUserConfig = {
     maxWorkers: 2,
     maxConcurrency: 8,
     setupFiles: ['test/support/setup.ts'],
-    testTimeout: promisedMs(30_000),
-    hookTimeout: promisedMs(30_000),
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
     unstubGlobals: true,
   },
 };

@@ -24,6 +24,9 @@ export interface Keeper {
   readonly lock: DescriptorLock;
 }
 
+/** Of the flags of a process: forked, and still the program of its parent. */
+const PF_FORKNOEXEC = 0x40;
+
 /** Those of the processes that have the lock, the eldest first; who merely has the file open does not hold it. */
 export function withLock({ path, inode }: LockedFile, pids: readonly number[]): Keeper[] {
   const real = realPath(path);
@@ -44,9 +47,6 @@ export function withLock({ path, inode }: LockedFile, pids: readonly number[]): 
   });
   return keepers.sort((a, b) => a.startTicks - b.startTicks);
 }
-
-/** Of the flags of a process: forked, and still the program of its parent. */
-const PF_FORKNOEXEC = 0x40;
 
 /** The processes that have the lock of this file by a descriptor, but for `taker`; the eldest first. */
 export function inheritorsOf(path: string, taker: number): number[] {

@@ -9,14 +9,14 @@ const TICKS_LIMIT = 2 ** 31;
 
 /** Far behind every range that names a taker: who waits locks this byte to be the next. */
 const TURNSTILE = 2 ** 60;
-/** The next looks ever less often, after a 20th of the time that it has been the next: that takes less than 1 % of a core. */
+/** The next pauses for this part of the time that it has been the next, within bounds: it takes less than 1 % of a core. */
+const PAUSE_SHARE = 1 / 20;
 const SHORTEST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 100;
-const PAUSES_PER_WAIT = 20;
 /** How often the others look whether they can be the next, new ones no more often than old ones. */
-const TURN_PAUSE_MS = 60;
+const TURN_PAUSE_MS = 80;
 /** How often one that is not the next tries all the same: the next may be stopped and must not hold up the others. */
-const TRIES_PER_OVERTAKING = 10;
+const TRIES_PER_OVERTAKING = 6;
 
 /** What is used of `fs-native-extensions`. */
 interface Addon {
@@ -97,7 +97,7 @@ class OpenFileLock implements KernelLock {
 
 function pauseMs(nextSince: number | undefined): number {
   if (nextSince === undefined) return TURN_PAUSE_MS;
-  return Math.min(Math.max((now() - nextSince) / PAUSES_PER_WAIT, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
+  return Math.min(Math.max((now() - nextSince) * PAUSE_SHARE, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
 }
 
 function rangeLength({ pid, startTicks }: ProcessIdentity): number {

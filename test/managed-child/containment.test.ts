@@ -63,10 +63,7 @@ describe.runIf(directory)('a cgroup', () => {
       const child = await ManagedChild.spawn('sh', ['-c', ${JSON.stringify(SCRUBBING)}], { graceMs: 100 });
       child.stdout.pipe(process.stdout);
     `);
-    const daemon = await eventually(() => {
-      expect(owner.output()).toMatch(/^\d+\n/);
-      return Number(owner.output());
-    });
+    const daemon = Number(await owner.says(/^\d+\n/));
     expect(cgroupsOf(owner.pid)).toHaveLength(1);
     await owner.kill();
     await eventually(() => expect(isRunning(daemon)).toBe(false));
@@ -80,10 +77,7 @@ describe.runIf(directory)('a cgroup', () => {
       const child = await ManagedChild.spawn('sh', ['-c', script], { graceMs: 60_000 });
       child.stdout.pipe(process.stdout);
     `);
-    const pids = await eventually(() => {
-      expect(owner.output()).toMatch(/^\d+\n\d+\n/);
-      return owner.output().trim().split('\n').map(Number);
-    });
+    const pids = (await owner.says(/^\d+\n\d+\n/)).trim().split('\n').map(Number);
     const guard = guardOf(owner.pid);
     await owner.kill();
     await eventually(() => expect(pids.filter(isRunning)).toHaveLength(1));

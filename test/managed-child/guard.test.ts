@@ -92,10 +92,7 @@ test(
       child.stdout.pipe(process.stdout);
     `,
     );
-    const escapee = await eventually(() => {
-      expect(owner.output()).toMatch(/^\d+\n/);
-      return Number(owner.output());
-    });
+    const escapee = Number(await owner.says(/^\d+\n/));
     const guard = guardOf(owner.pid);
     await owner.kill();
     await eventually(() => expect([escapee, guard].filter(isRunning)).toEqual([]), promisedMs(20_000));
@@ -111,10 +108,7 @@ test('a guard waits for the grace of what left its group, when the group is gone
     const child = await ManagedChild.spawn('sh', ['-c', script], options);
     child.stdout.pipe(process.stdout);
   `);
-  const escapee = await eventually(() => {
-    expect(owner.output()).toMatch(/^\d+\n/);
-    return Number(owner.output());
-  });
+  const escapee = Number(await owner.says(/^\d+\n/));
   const guard = guardOf(owner.pid);
   await owner.kill();
   await throughout(15_000, () => expect([escapee, guard].filter(isRunning)).toHaveLength(2));

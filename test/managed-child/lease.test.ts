@@ -207,10 +207,7 @@ describe('the guard ends a tree at the deadline of its lease', () => {
       console.log(...new Set(exits.map(({ reason }) => reason)));
       process.exit();
     `);
-    const children: [pid: number, deadline: number][] = await eventually(() => {
-      expect(owner.output()).toMatch(/\n/);
-      return JSON.parse(owner.output());
-    }, 30_000);
+    const children: [pid: number, deadline: number][] = JSON.parse(await owner.says(/\n/));
     expect(children).toHaveLength(50);
     owner.process.kill('SIGSTOP');
     for (const [pid, deadline] of children) expectPunctual(await lateness([pid], deadline));

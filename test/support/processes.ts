@@ -69,6 +69,8 @@ export interface Program {
   readonly exit: Promise<number | NodeJS.Signals>;
   /** All it wrote so far. */
   output(): string;
+  /** The same, once it matches. A start may take its time, which is no promise of anybody. */
+  says(pattern: RegExp): Promise<string>;
   /** Ends it and waits for its exit. */
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
@@ -104,6 +106,11 @@ export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args:
     pid: child.pid as number,
     exit,
     output: () => output,
+    says: (pattern) =>
+      eventually(() => {
+        if (!pattern.test(output)) throw new Error(`it has not said ${pattern}: ${JSON.stringify(output)}`);
+        return output;
+      }, 30_000),
     async kill(signal = 'SIGKILL') {
       child.kill(signal);
       await exit;
