@@ -2,7 +2,7 @@
  * What takes longer than a test may: storms, and the process and race tests again and again while both cores are busy.
  *
  *   npm run test:stress -- [--repeat 3] [--only managed-child,source-lock] [--storm-seconds 60] [--flock-seconds 60]
- *                          [--nodes 22,26] [--limit-minutes 30]
+ *                          [--nodes 22,26] [--limit-minutes 40]
  *
  * `--repeat 0 --nodes '' --storm-seconds 600` leaves the storms, ten minutes of them. In fewer than 16 s of a storm nothing
  * is stopped or blocked, since that takes 15 to 20 s. It stops by itself at the limit; a round that did not start by then
@@ -24,7 +24,7 @@ const { values } = parseArgs({
     'storm-seconds': { type: 'string', default: '60' },
     'flock-seconds': { type: 'string', default: '60' },
     nodes: { type: 'string', default: '22,26' },
-    'limit-minutes': { type: 'string', default: '30' },
+    'limit-minutes': { type: 'string', default: '40' },
   },
 });
 

@@ -68,12 +68,12 @@ test('the example of an environment file means what it shows', () => {
 test('the line of the unit runs its command while it holds the source, and refuses a second with exit code 75', async () => {
   const dir = temporaryDirectory();
   const first = startUnit(dir, 'echo ready; exec sleep 60');
-  await eventually(() => expect(first.output()).toContain('ready'), 20_000);
+  await first.says(/ready/);
   const holder = await SourceLock.inspect(source, { dir });
   expect(holder).toMatchObject({ pid: first.pid });
   const second = startUnit(dir, 'echo never');
   expect(await second.exit).toBe(75);
-  expect(second.output()).toContain(`pid ${first.pid}`);
+  await second.says(new RegExp(`pid ${first.pid}`));
   expect(second.output()).not.toContain('never');
   stop(first);
   expect(await first.exit).toBe('SIGTERM');
@@ -84,7 +84,7 @@ test('the line of the unit runs its command while it holds the source, and refus
 test('a command that ignores SIGTERM is gone before systemd would end the unit by force', async () => {
   const dir = temporaryDirectory();
   const unit = startUnit(dir, 'trap : TERM; echo ready; while :; do sleep 0.1; done');
-  await eventually(() => expect(unit.output()).toContain('ready'), 20_000);
+  await unit.says(/ready/);
   const begin = performance.now();
   stop(unit);
   await unit.exit;

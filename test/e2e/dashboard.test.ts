@@ -26,11 +26,8 @@ beforeAll(async () => {
   const args = ['--demo', '--port', '0', '--lock-dir', lockDir, '--source', broken];
   publisher = startProgram('examples/publisher/main.ts', { [name]: value }, args);
   chromium = await launchBrowser();
-  url = await eventually(() => {
-    const address = /watch: ffplay (http:\/\/\S+?\/)channels/.exec(publisher.output())?.[1];
-    if (!address) throw new Error(`the publisher does not serve yet:\n${publisher.output()}`);
-    return address;
-  }, 20_000);
+  const serves = /watch: ffplay (http:\/\/\S+?\/)channels/;
+  url = serves.exec(await publisher.says(serves))?.[1] as string;
 }, 45_000);
 
 afterAll(async () => {

@@ -78,10 +78,10 @@ test('what the guard runs when its owner is gone ends what carries the tag, by N
   expect(isRunning(pid)).toBe(false);
 });
 
-test(
+test.concurrent(
   'a guard whose Node hangs at its start finds by itself what left its group, and ends',
-  async () => {
-    const node = join(temporaryDirectory(), 'node');
+  async ({ onTestFinished }) => {
+    const node = join(temporaryDirectory(onTestFinished), 'node');
     writeFileSync(node, '#!/bin/sh\nexec sleep 300\n', { mode: 0o755 });
     const owner = startProgram(
       `
@@ -100,7 +100,7 @@ test(
   promisedMs(30_000),
 );
 
-test('a guard waits for the grace of what left its group, when the group is gone', async () => {
+test.concurrent('a guard waits for the grace of what left its group, when the group is gone', async () => {
   const owner = startProgram(`
     import { ManagedChild } from 'holdfast';
     const options = { graceMs: 60_000, containment: 'group' };

@@ -212,8 +212,8 @@ describe('the guard ends a tree at the deadline of its lease', () => {
     owner.process.kill('SIGSTOP');
     for (const [pid, deadline] of children) expectPunctual(await lateness([pid], deadline));
     owner.process.kill('SIGCONT');
+    await owner.says(/\nlease-expired\n$/);
     await owner.exit;
-    expect(owner.output()).toMatch(/\nlease-expired\n$/);
   });
 
   test.each([

@@ -46,8 +46,8 @@ afterEach(async () => {
 async function outcome() {
   const program = owner as Program;
   program.process.stdin?.write('go\n');
-  await eventually(() => expect(program.output()).toContain('ended'), 20_000);
-  return JSON.parse(program.output().split('\n')[1] as string);
+  const said = await program.says(/ended/);
+  return JSON.parse(said.split('\n')[1] as string);
 }
 
 /** Lets a process start no other. */
@@ -64,7 +64,7 @@ function limit(pid: number): void {
 describe('a child that can not be started for a limit is an error that tells it and may be tried again', () => {
   test('of descriptors (EMFILE); what was opened for it is closed', async () => {
     owner = startProgram(PROGRAM, { TEST_DESCRIPTORS: '45' });
-    await eventually(() => expect(owner?.output()).toContain('ready'));
+    await owner.says(/ready/);
     const { results, leaked } = await outcome();
     const failed = results.find((each: unknown) => each !== 'started');
     expect(failed?.slice(0, 3)).toEqual(['SpawnError', true, 'EMFILE']);
@@ -75,7 +75,7 @@ describe('a child that can not be started for a limit is an error that tells it 
   test.runIf(canLimitProcesses)('of processes (EAGAIN)', async () => {
     owner = startProgram(PROGRAM);
     const { pid } = owner;
-    await eventually(() => expect(owner?.output()).toContain('ready'));
+    await owner.says(/ready/);
     limit(pid);
     const { results, leaked } = await outcome();
     for (const result of results) expect(result.slice(0, 3)).toEqual(['SpawnError', true, 'EAGAIN']);
@@ -116,11 +116,7 @@ test.each(['group', 'auto'])(
   `,
       { TEST_DESCRIPTORS: '200' },
     );
-    const pids = await eventually(() => {
-      const said = owner?.output().match(/\d+/g) ?? [];
-      expect(said).toHaveLength(2);
-      return said.map(Number);
-    });
+    const pids = (await owner.says(/^\d+\n\d+\n/)).trim().split('\n').map(Number);
     owner.process.stdin?.write('go\n');
     await eventually(() => expect(owner?.output()).toContain('closed'), 10_000);
     expect(pids.filter(isRunning)).toEqual([]);
@@ -135,10 +131,7 @@ test.runIf(canLimitProcesses)('a guard that can not start any process ends the g
     const options = { graceMs: 60_000, containment: 'group', ready: { when: 'stdout', timeoutMs: 10_000 } };
     console.log((await ManagedChild.spawn('sh', ['-c', script], options)).pid);
   `);
-  const pid = await eventually(() => {
-    expect(owner?.output()).toMatch(/^\d+\n$/);
-    return Number(owner?.output());
-  });
+  const pid = Number(await owner.says(/^\d+\n$/));
   const guard = guardOf(owner.pid);
   limit(guard);
   await owner.kill();

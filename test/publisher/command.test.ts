@@ -27,7 +27,7 @@ it('goes on when who reads its log goes, as head does', async () => {
   const args = ['--port', String(port), '--source', 'film=/nowhere.ts', '--lock-dir', temporaryDirectory()];
   const publisher = startProgram('examples/publisher/main.ts', {}, args);
   onTestFinished(() => publisher.kill('SIGKILL'));
-  await eventually(() => expect(publisher.output()).toContain('dashboard'), 15_000);
+  await publisher.says(/dashboard/);
   publisher.process.stdout?.destroy();
   publisher.process.stderr?.destroy();
   for (let asked = 0; asked < 3; asked++) {

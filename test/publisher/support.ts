@@ -36,7 +36,7 @@ export class PublisherProcess implements AsyncDisposable {
   /** Resolves when it serves and knows what it could find. */
   static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = ''): Promise<PublisherProcess> {
     const publisher = new PublisherProcess(['--port', '0', ...args], env, before);
-    await publisher.says(/watch: |no channel is known yet/);
+    await publisher.says(/watch: |no channel is known yet/, 30_000);
     return publisher;
   }
 

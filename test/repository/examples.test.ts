@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { startProgram } from '../support/processes.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
@@ -22,6 +23,8 @@ describe.each(examples)('the example %s', (name) => {
     expect(promised.length).toBeGreaterThan(0);
     const running = startProgram(join(folder, name), { HOLDFAST_LOCK_DIR: temporaryDirectory() });
     expect(await running.exit, running.output()).toBe(0);
-    for (const line of promised) expect(running.output()).toContain(line);
+    await eventually(() => {
+      for (const line of promised) expect(running.output()).toContain(line);
+    });
   });
 });

@@ -158,8 +158,8 @@ test('where the addon can not be loaded, auto takes flock', async () => {
     {},
     [dir],
   );
+  await program.says(/^true\n.*'flock'/);
   expect(await program.exit).toBe(0);
-  expect(program.output()).toMatch(/^true\n.*'flock'/);
   await expect(SourceLock.acquire(tuner, { dir })).rejects.toThrow("backend: 'flock'");
 });
 
