@@ -110,7 +110,7 @@ interface Succession {
   readonly start: () => Promise<ChildProcess>;
   /** Waits for the lock, lets go of it at once, and answers when it had it. */
   readonly wait: () => Promise<number>;
-  /** How long it has waited when the holder is killed. */
+  /** So long it has waited at least when the holder is killed, and at most twice as long. */
   readonly patienceMs?: number;
 }
 
@@ -141,10 +141,10 @@ async function handover(dir: string): Promise<void> {
       wait: () => waitFor(at(dir, backend)),
     })),
     {
-      name: 'SourceLock, kernel, having waited 1 s',
+      name: 'SourceLock, kernel, having waited 2 to 4 s',
       start: () => startHolder('kernel', join(dir, 'kernel'), source),
       wait: () => waitFor(at(dir, 'kernel')),
-      patienceMs: 1_000,
+      patienceMs: 2_000,
     },
     { name: 'fs-native-extensions bare, waitForLock', start: startBare, wait: () => bare(addon.waitForLock) },
     { name: 'fs-native-extensions bare, poll of 1 ms', start: startBare, wait: () => bare(poll) },
@@ -177,14 +177,11 @@ async function handover(dir: string): Promise<void> {
   report({ title: 'SIGKILL of the holder to the next holder', unit: 'ms', samples, relation: ofOurs });
 }
 
-/** The longest pause between two tries. */
-const PERIOD_MS = 50;
-
 async function succeed({ start, wait, patienceMs = 60 }: Succession): Promise<number> {
   const holder = await start();
   const waiting = wait();
-  // Long enough that it waits, and not always the same part of its period.
-  await sleep(patienceMs + Math.random() * PERIOD_MS);
+  // Long enough that it waits, and not always the same part of the pause between two tries.
+  await sleep(patienceMs * (1 + Math.random()));
   const before = performance.now();
   const dead = kill(holder);
   const after = await waiting;

@@ -10,13 +10,13 @@ const TICKS_LIMIT = 2 ** 31;
 /** Far behind every range that names a taker: who waits locks this byte to be the next. */
 const TURNSTILE = 2 ** 60;
 /** The next pauses for this part of the time that it has been the next, within bounds: it takes less than 1 % of a core. */
-const PAUSE_SHARE = 1 / 20;
+const PAUSE_SHARE = 1 / 10;
 const SHORTEST_PAUSE_MS = 10;
-const LONGEST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 200;
 /** How often the others look whether they can be the next, new ones no more often than old ones. */
-const TURN_PAUSE_MS = 80;
+const TURN_PAUSE_MS = 160;
 /** How often one that is not the next tries all the same: the next may be stopped and must not hold up the others. */
-const TRIES_PER_OVERTAKING = 6;
+const TRIES_PER_OVERTAKING = 3;
 
 /** What is used of `fs-native-extensions`. */
 interface Addon {

@@ -17,7 +17,7 @@ const publish = diagnosticsOf('source-lock');
  * A refusal whose holder can't be named is a holder just going, or one that waits and is about to come; how often and how
  * quickly to try again. It may be stopped and never come: the last try leaves the lock to nobody.
  */
-const UNNAMED_RETRIES = 20;
+const UNNAMED_RETRIES = 50;
 const UNNAMED_RETRY_MS = 5;
 
 /**
@@ -28,7 +28,7 @@ const UNNAMED_RETRY_MS = 5;
  * until its tree is gone, even when this process is killed.
  *
  * Most callers want {@link SourceLock.acquire} with `await using`. It does not wait for a holder unless `timeoutMs` says so;
- * a lock that is free and for which others wait it leaves to them first, for 100 ms.
+ * a lock that is free and for which others wait it leaves to them first, for 250 ms.
  *
  * What it can not promise: exclusion between hosts, but for what a lease can do; exclusion of a program that does not ask.
  * There is no shared (reader) mode.
