@@ -20,6 +20,8 @@ interface ProcessStat extends ProcessIdentity {
   readonly flags: number;
   /** It runs no more. A zombie of which a thread goes on (on a hung disk) does: what it has open stays so for as long. */
   readonly hasEnded: boolean;
+  /** It has ended, or is about to by itself: no program runs in it any more, and no signal changes that. */
+  readonly isExiting: boolean;
 }
 
 export function processStat(pid: number): ProcessStat | undefined {
@@ -34,6 +36,8 @@ export function parseStat(pid: number, stat: string | undefined): ProcessStat | 
   if (!stat) return undefined;
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const state = fields[0] ?? '?';
+  const PF_EXITING = 0x4;
+  const hasOneThread = Number(fields[17]) <= 1;
   return {
     pid,
     state,
@@ -41,7 +45,8 @@ export function parseStat(pid: number, stat: string | undefined): ProcessStat | 
     processGroup: Number(fields[2]),
     flags: Number(fields[6]),
     startTicks: Number(fields[19]),
-    hasEnded: state === 'X' || (state === 'Z' && Number(fields[17]) <= 1),
+    hasEnded: state === 'X' || (state === 'Z' && hasOneThread),
+    isExiting: hasOneThread && (Number(fields[6]) & PF_EXITING) !== 0,
   };
 }
 

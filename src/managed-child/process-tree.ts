@@ -127,6 +127,8 @@ export class ProcessTree {
     const key = `${process.pid}:${process.startTicks}`;
     const signal = this.#signal;
     if (!signal || this.#told.get(key)?.signal === signal || !isAlive(process)) return;
+    // Whether it is the guard of an owner within can't be told any more.
+    if (processStat(process.pid)?.isExiting) return;
     this.#told.set(key, { process, signal });
     send(process.pid, signal);
     if (signal !== 'SIGKILL') send(process.pid, 'SIGCONT');

@@ -10,6 +10,7 @@ import { debianProgram } from '../support/debian.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { hasNamespaces, withMounts } from '../support/namespace.ts';
 import { fixtureArguments, isRunning, processesWithMark } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const busybox = await debianProgram('busybox', ['busybox-static']);
@@ -153,7 +154,11 @@ test.runIf(canMount)(
       const mark = `HOLDFAST_TEST_ROUND=${randomUUID()}`;
       const env = Object.fromEntries([mark.split('=')]);
       const options = { containment: 'group', graceMs: 100 };
-      const owner = startOwner(`mount --bind ${frozen} /proc/loadavg`, { script, options }, env);
+      const owner = startOwner(
+        `mount --bind ${frozen} /proc/loadavg`,
+        { script, options, endMs: promisedMs(5_100) },
+        env,
+      );
       await owner.next();
       if (ending === 'kill') await owner.kill();
       else owner.write('now');
