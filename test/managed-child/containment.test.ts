@@ -91,9 +91,9 @@ describe.runIf(directory)('a cgroup', () => {
   test('counts nobody who is about to end by himself, such as the guard of an owner within it', async () => {
     const fifo = join(temporaryDirectory(), 'fifo');
     execFileSync('mkfifo', [fifo]);
-    // It ends with the leader, as a guard does, and takes its time: so much memory is given back.
+    // It has no tag and ends with the leader, as a guard does, and takes its time: so much memory is given back.
     const ending = `$| = 1; $x = 'x' x 5e8; print "$$\\n"; open F, '<', '${fifo}'; <F>; POSIX::_exit(0)`;
-    const script = `HOLDFAST_PROGRAM= setsid perl -MPOSIX -e "$0" & exec 3> ${fifo}; read -r _`;
+    const script = `env -i HOLDFAST_PROGRAM= setsid perl -MPOSIX -e "$0" & exec 3> ${fifo}; read -r _`;
     const owner = startProgram(`
       import fs from 'node:fs';
       import { syncBuiltinESMExports } from 'node:module';
