@@ -14,8 +14,9 @@ import { readSidecar } from './sidecar.ts';
 const publish = diagnosticsOf('source-lock');
 
 /**
- * A refusal whose holder can't be named is a holder just going, or one that waits and is about to come; how often and how
- * quickly to try again. It may be stopped and never come: the last try leaves the lock to nobody.
+ * A refusal whose holder can't be named is a holder just going, or one that waits and is about to come, since it pauses for
+ * 200 ms at most; how often and how quickly to try again. It may be stopped and never come: the last try leaves the lock to
+ * nobody.
  */
 const UNNAMED_RETRIES = 50;
 const UNNAMED_RETRY_MS = 5;

@@ -46,8 +46,8 @@ afterEach(async () => {
 async function outcome() {
   const program = owner as Program;
   program.process.stdin?.write('go\n');
-  const said = await program.says(/ended/);
-  return JSON.parse(said.split('\n')[1] as string);
+  await eventually(() => expect(program.output()).toContain('ended'), 20_000);
+  return JSON.parse(program.output().split('\n')[1] as string);
 }
 
 /** Lets a process start no other. */

@@ -12,7 +12,7 @@ import { eventually } from '../support/eventually.ts';
 import { childrenOf, endProcess, fixtureArguments, isRunning, openDescriptors } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { RemoteLock } from '../support/remote-lock.ts';
-import { settableClock } from '../support/settable-clock.ts';
+import { settableClock, sharedByClockOf } from '../support/settable-clock.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 import { backends, lockSetting, tuner } from './support.ts';
@@ -42,7 +42,10 @@ describe.each(backends)('over %s:', (backend) => {
       clock.set(-3_600);
       expect(Date.now() - Number(await other.tell('clock'))).toBeGreaterThan(3_000_000);
       const second = BigInt((await other.acquire()).fence);
+      const shared = sharedByClockOf(other.outerPid);
+      expect(shared.map(existsSync)).toEqual([true, true]);
       await other.kill();
+      expect(shared.map(existsSync)).toEqual([false, false]);
       await using third = await SourceLock.acquire(tuner, quiet());
       expect(second).toBeGreaterThan(first);
       expect(third.fence).toBeGreaterThan(second);

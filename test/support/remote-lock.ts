@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { LockHolder, SourceLockOptions } from 'holdfast';
 import { childrenOf, fixtureArguments } from './processes.ts';
+import { removeSharedByClockOf } from './settable-clock.ts';
 
 /** What an attempt led to. */
 export interface Attempt {
@@ -97,6 +98,7 @@ export class RemoteLock implements AsyncDisposable {
       // it has just ended, with the namespace that it was in
     }
     await this.#exit;
+    removeSharedByClockOf(this.outerPid);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

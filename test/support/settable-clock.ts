@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { debianProgram } from './debian.ts';
 
@@ -28,4 +28,13 @@ export async function settableClock(file: string): Promise<SettableClock | undef
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
     },
   };
+}
+
+/** What a process that goes by such a clock shares with its children; it stays when that process is killed. */
+export function sharedByClockOf(pid: number): string[] {
+  return [`faketime_shm_${pid}`, `sem.faketime_sem_${pid}`].map((name) => join('/dev/shm', name));
+}
+
+export function removeSharedByClockOf(pid: number): void {
+  for (const path of sharedByClockOf(pid)) rmSync(path, { force: true });
 }
