@@ -137,7 +137,7 @@ describe.skipIf(!isPossible).each(backends)('over %s:', (backend) => {
       await owner.acquire();
       const orphan = await owner.tell('share');
       await owner.kill();
-      const stranger = await namespace.occupy(owner.pid);
+      const stranger = namespace.occupy(owner.pid);
       if (!stranger) return skip('this kernel lets nobody choose a pid');
       const holder = { pid: orphan, orphanOf: owner.pid, children: [orphan] };
       expect(await other.acquire()).toMatchObject({ name: 'SourceBusyError', holder });

@@ -17,12 +17,25 @@ export function withMounts(script: string): string[] {
   return unshared(['--mount'], script);
 }
 
+/**
+ * clone3(2) with the pid of the child: that one, or an error, which is written. (After a write to ns_last_pid another
+ * process may be the next to start, and keep the pid.)
+ */
+const CLONE_WITH_PID = `
+  use Errno;
+  my ($clone3, $sigchld, $pid) = (435, 17, pack("i", $ARGV[0]));
+  my $args = pack("Q11", 0, 0, 0, 0, $sigchld, 0, 0, 0, unpack("Q", pack("p", $pid)), 1, 0);
+  my $child = syscall($clone3, $args, length $args);
+  if ($child < 0) { print grep { $!{$_} } keys %! }
+  elsif ($child == 0) { close STDOUT; close STDERR; exec "sleep", "300" }
+`;
+
 /** A pid namespace for several programs. */
 export interface PidNamespace {
   /** Starts a program in it. */
   readonly wrapper: readonly string[];
   /** Starts a process in it that has this pid; undefined where the kernel lets nobody choose. */
-  occupy(pid: number): Promise<number | undefined>;
+  occupy(pid: number): number | undefined;
   /** Ends all in it. */
   end(): Promise<void>;
 }
@@ -40,16 +53,11 @@ export async function pidNamespace(): Promise<PidNamespace> {
   const inside = (script: string) => execFileSync(wrapper[0] as string, [...wrapper.slice(1), 'sh', '-ec', script]);
   return {
     wrapper,
-    async occupy(pid) {
-      const lastPid = '/proc/sys/kernel/ns_last_pid';
-      if (String(inside(`[ -w ${lastPid} ] || echo no`)).startsWith('no')) return undefined;
-      const script = `echo ${pid - 1} > ${lastPid}; sleep 300 > /dev/null 2>&1 & echo $!`;
-      // Another process may start in between.
-      return await eventually(() => {
-        const got = Number(inside(script));
-        if (got !== pid) throw new Error(`a stranger got pid ${got} instead of ${pid}`);
-        return got;
-      });
+    occupy(pid) {
+      const why = String(inside(`perl -e '${CLONE_WITH_PID}' ${pid}`));
+      if (why === 'ENOSYS' || why === 'EPERM') return undefined;
+      if (why) throw new Error(`no stranger could get pid ${pid}: ${why}`);
+      return pid;
     },
     async end() {
       outer.kill('SIGKILL');
