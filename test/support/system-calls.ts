@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type DebianProgram, debianProgram } from './debian.ts';
 import { eventually } from './eventually.ts';
@@ -75,7 +76,9 @@ export async function watchCalls(strace: DebianProgram, watched: Watched, before
     process.kill(pid, 'SIGKILL');
     throw error;
   });
-  (shell.stdio[3] as NodeJS.WritableStream).end('begin\n');
+  const gate = shell.stdio[3] as Socket;
+  gate.on('error', () => {}); // it may be killed before it has read that
+  gate.end('begin\n');
   await exited;
   const lines = readFileSync(log, 'utf8').split('\n');
   const isKilled = lines.includes('+++ killed by SIGKILL +++');
