@@ -1,7 +1,7 @@
 /**
  * What takes longer than a test may: storms, and the process and race tests again and again while both cores are busy.
  *
- *   npm run test:stress -- [--repeat 2] [--only managed-child,source-lock] [--storm-seconds 60] [--flock-seconds 60]
+ *   npm run test:stress -- [--repeat 3] [--only managed-child,source-lock] [--storm-seconds 60] [--flock-seconds 60]
  *                          [--nodes 22,26] [--limit-minutes 40]
  *
  * `--repeat 0 --nodes '' --storm-seconds 600` leaves the storms, ten minutes of them. In fewer than 16 s of a storm nothing
@@ -19,7 +19,7 @@ import { waitingCost } from '../test/stress/waiting-cost.ts';
 
 const { values } = parseArgs({
   options: {
-    repeat: { type: 'string', default: '2' },
+    repeat: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
     'storm-seconds': { type: 'string', default: '60' },
     'flock-seconds': { type: 'string', default: '60' },
