@@ -161,10 +161,17 @@ export function hasProc(): boolean {
   return isOurs;
 }
 
-/** When the process started, by the wall clock; the resolution is a clock tick (10 ms). */
+const TICKS_PER_SECOND = 100;
+
+/** How many milliseconds ago the process started; NaN where that can't be told. The resolution is a clock tick (10 ms). */
+export function ageMs({ startTicks }: ProcessIdentity): number {
+  const upSeconds = Number(read('/proc/uptime')?.split(' ')[0]);
+  return (upSeconds - startTicks / TICKS_PER_SECOND) * 1000;
+}
+
+/** When the process started, by the wall clock; the resolution is a clock tick. */
 export function startedAt({ startTicks }: ProcessIdentity): Date | undefined {
   const bootSeconds = read('/proc/stat')?.match(/^btime (\d+)$/m)?.[1];
-  const TICKS_PER_SECOND = 100;
   return bootSeconds && startTicks ? new Date((Number(bootSeconds) + startTicks / TICKS_PER_SECOND) * 1000) : undefined;
 }
 

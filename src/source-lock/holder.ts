@@ -205,7 +205,7 @@ function keepersOf(
   }
   // Of another user's processes nothing can be seen; the lock is shown and they are known to have got it.
   const hidden = verified === 'meta' ? [] : recorded.filter(hidesDescriptors);
-  return hidden.map((pid) => ({ pid, lock: { hasInherited: true, taker } }));
+  return hidden.map((pid) => ({ pid, lock: { hasInherited: true, closesOnExec: false, taker } }));
 }
 
 /** A holder that wrote no sidecar, or of whose owner only that is left. */

@@ -26,18 +26,21 @@ export interface Keeper {
 
 /** Of the flags of a process: forked, and still the program of its parent. */
 const PF_FORKNOEXEC = 0x40;
+/** Longer than it takes from a fork to its program, on a busy host too. */
+const FORK_MS = 1_000;
 
 /** Those of the processes that have the lock, the eldest first; who merely has the file open does not hold it. */
 export function withLock({ path, inode }: LockedFile, pids: readonly number[]): Keeper[] {
   const real = realPath(path);
-  const lockIn = (pid: number) => {
-    const locks = descriptorsOf(pid, real).map((descriptor) => lockOf(pid, descriptor, inode));
-    return locks.find((lock) => lock !== undefined);
-  };
-  /** A part of its parent, which has the lock too, or about to become a program that has not. */
+  const locksIn = (pid: number) =>
+    descriptorsOf(pid, real).flatMap((descriptor) => lockOf(pid, descriptor, inode) ?? []);
+  const lockIn = (pid: number) => locksIn(pid)[0];
+  /** A part of its parent, which has the lock too, or about to become a program that has not, its parent being dead or not. */
   const isMereFork = (pid: number) => {
     const stat = proc.processStat(pid);
-    return stat !== undefined && (stat.flags & PF_FORKNOEXEC) !== 0 && lockIn(stat.parent) !== undefined;
+    if (!stat || (stat.flags & PF_FORKNOEXEC) === 0) return false;
+    if (lockIn(stat.parent)) return true;
+    return proc.ageMs(stat) < FORK_MS && locksIn(pid).some(({ closesOnExec }) => closesOnExec);
   };
   const keepers = pids.flatMap((pid) => {
     if (!lockIn(pid) || isMereFork(pid)) return [];

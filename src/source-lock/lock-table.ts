@@ -51,6 +51,8 @@ function takerIn(table: string, place: KernelPlace): ProcessIdentity | undefined
 export interface DescriptorLock {
   /** Whether the process was given the descriptor by a holder, and did not open the file itself. */
   readonly hasInherited: boolean;
+  /** Whether it is closed when the process becomes another program. */
+  readonly closesOnExec: boolean;
   /** Who took it, if it is a range of ours. */
   readonly taker: ProcessIdentity | undefined;
 }
@@ -63,7 +65,8 @@ export function lockOf(pid: number, descriptor: number | string, inode: string):
   const end = Number(lock.slice(lock.lastIndexOf(' ') + 1));
   const taker = lock.includes('OFDLCK') && Number.isFinite(end) ? takerOf(end) : undefined;
   // What a shell opens is inheritable too, but far below.
-  return { hasInherited: info.isInheritable && Number(descriptor) >= FIRST_HELD_DESCRIPTOR, taker };
+  const hasInherited = info.isInheritable && Number(descriptor) >= FIRST_HELD_DESCRIPTOR;
+  return { hasInherited, closesOnExec: !info.isInheritable, taker };
 }
 
 /**
