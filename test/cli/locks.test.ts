@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { SourceLock } from 'holdfast';
 import { beforeEach, expect, test } from 'vitest';
 import { startFixture } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { holdfast } from './support.ts';
 
@@ -39,7 +40,7 @@ test('holdfast locks names an orphan and the children that hold', async () => {
   expect((await holdfast(['locks', '--dir', dir])).stdout).toMatch(new RegExp(` ${holder.pid} .* with ${child} `));
   await holder.kill('SIGKILL');
   expect((await holdfast(['locks', '--dir', dir])).stdout).toMatch(new RegExp(` ${child} .* orphan of ${holder.pid} `));
-  await (await SourceLock.acquire(tuner, { dir, timeoutMs: 5_000, onWarning: () => {} })).release();
+  await (await SourceLock.acquire(tuner, { dir, timeoutMs: promisedMs(5_000), onWarning: () => {} })).release();
 });
 
 test('holdfast locks --json is a list of holders, empty where there is none', async () => {

@@ -10,6 +10,7 @@ import { cgroupPlace } from '../../src/managed-child/cgroup.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces, withMounts } from '../support/namespace.ts';
 import { fixtureArguments, guardOf, isRunning, startProgram } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const place = cgroupPlace();
@@ -37,7 +38,7 @@ describe.runIf(directory)('a cgroup', () => {
       [1, 2].map(() =>
         ManagedChild.spawn('sh', ['-c', 'sleep 300 & echo; wait'], {
           containment: way,
-          ready: { when: 'stdout', timeoutMs: 5_000 },
+          ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
         }),
       ),
     );

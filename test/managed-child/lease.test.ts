@@ -12,7 +12,11 @@ const WITH_ESCAPEE = 'setsid sh -c "trap \'\' TERM; echo \\$\\$; while :; do sle
 const LEAVING_AN_ESCAPEE = `setsid sh -c "trap '' TERM; echo \\$\\$; while :; do sleep 0.05; done" & echo $$; exec sleep 300`;
 const GROUP = { containment: 'group' };
 const stubborn = (lease: ManualLease, options = {}) =>
-  ManagedChild.spawn('sh', ['-c', STUBBORN], { lease, ready: { when: 'stdout', timeoutMs: 5_000 }, ...options });
+  ManagedChild.spawn('sh', ['-c', STUBBORN], {
+    lease,
+    ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
+    ...options,
+  });
 
 /** How late after its deadline a tree may live, and how early it may be dead. */
 const TOLERANCE_MS = 50;
@@ -107,7 +111,7 @@ describe('a tree under a lease', () => {
     const lease = new ManualLease(60_000);
     const child = await ManagedChild.spawn('sh', ['-c', "trap 'exit 3' TERM; echo; while :; do sleep 0.01; done"], {
       lease,
-      ready: { when: 'stdout', timeoutMs: 5_000 },
+      ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
     });
     lease.lose(new Error('taken'));
     expect(await child.closed).toMatchObject({ reason: 'lease-expired', code: 3 });

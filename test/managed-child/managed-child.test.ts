@@ -8,6 +8,7 @@ import { ManagedChild, SpawnError, TreeSurvivedError } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, isRunning, openDescriptors } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const sh = (script: string, options = {}) => ManagedChild.spawn('sh', ['-c', script], options);
@@ -61,7 +62,7 @@ describe('the exit', () => {
     const child = await sh(`sh -c "trap '' TERM; echo; while :; do sleep 0.05; done" & read -r go; exit 4`, {
       graceMs: 200,
       stdin: 'pipe',
-      ready: { when: 'stdout', timeoutMs: 5_000 },
+      ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
     });
     child.stdin?.end('go\n');
     const exited = await child.exited;
@@ -94,7 +95,10 @@ test('a child that has ended by itself is not signalled by a later terminate, an
 });
 
 test('writing to a child that does not read any more is no crash', async () => {
-  const child = await sh('exec 0<&-; echo; sleep 300', { stdin: 'pipe', ready: { when: 'stdout', timeoutMs: 5_000 } });
+  const child = await sh('exec 0<&-; echo; sleep 300', {
+    stdin: 'pipe',
+    ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
+  });
   const error = await new Promise((resolve) => child.stdin?.write('x'.repeat(1_000_000), resolve));
   expect(error).toMatchObject({ code: 'EPIPE' });
   await child.terminate();
@@ -158,7 +162,7 @@ describe('the tree', () => {
 
 test('terminate asks with another signal if it is given one', async () => {
   const child = await sh("trap 'exit 3' INT; trap '' TERM; echo; while :; do sleep 0.01; done", {
-    ready: { when: 'stdout', timeoutMs: 5_000 },
+    ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
   });
   expect(await child.terminate('enough', { termSignal: 'SIGINT' })).toMatchObject({ reason: 'terminated', code: 3 });
   await expect(child.terminate('again', { termSignal: 'INT' as never })).rejects.toThrow('received "INT"');
@@ -167,7 +171,7 @@ test('terminate asks with another signal if it is given one', async () => {
 test('what outlives a shorter time-out than its grace is told as that', async () => {
   const child = await sh("trap '' TERM; echo; while :; do sleep 0.01; done", {
     graceMs: 400,
-    ready: { when: 'stdout', timeoutMs: 5_000 },
+    ready: { when: 'stdout', timeoutMs: promisedMs(5_000) },
   });
   const error = await child.terminate('enough', { timeoutMs: 10 }).catch((e) => e);
   expect(error).toBeInstanceOf(TreeSurvivedError);
@@ -209,7 +213,9 @@ describe('an abort', () => {
       abort.abort(reason);
       await new Promise(() => {});
     };
-    await expect(sh('sleep 300', { signal: abort.signal, ready: { when, timeoutMs: 5_000 } })).rejects.toBe(reason);
+    await expect(sh('sleep 300', { signal: abort.signal, ready: { when, timeoutMs: promisedMs(5_000) } })).rejects.toBe(
+      reason,
+    );
     expect(isRunning(pid)).toBe(false);
   });
 

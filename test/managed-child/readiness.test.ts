@@ -6,6 +6,7 @@ import { ChildExitError, ManagedChild, ReadyTimeoutError } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { throughout } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
 
 const sh = (script: string, options = {}) => ManagedChild.spawn('sh', ['-c', script], options);
 
@@ -22,20 +23,22 @@ describe('ready', () => {
   const output = `process.stdout.write('0123456789'.repeat(${BYTES / 10}))`;
 
   test.each(['stdout', /90123/, async () => {}] as const)('by %s consumes nothing of stdout', async (when) => {
-    const child = await ManagedChild.spawn(process.execPath, ['-e', output], { ready: { when, timeoutMs: 5_000 } });
+    const child = await ManagedChild.spawn(process.execPath, ['-e', output], {
+      ready: { when, timeoutMs: promisedMs(5_000) },
+    });
     expect(await digest(child)).toBe(expected);
   });
 
   test('by a pattern looks at stderr too', async () => {
     await using child = await sh('echo listening on 80 >&2; sleep 300', {
-      ready: { when: /on \d+/, timeoutMs: 5_000 },
+      ready: { when: /on \d+/, timeoutMs: promisedMs(5_000) },
     });
     expect(isRunning(child.pid)).toBe(true);
   });
 
   test('by a pattern finds it across chunks', async () => {
     await using child = await sh('printf liste; sleep 0.05; printf ning; sleep 300', {
-      ready: { when: /^listening$/g, timeoutMs: 5_000 },
+      ready: { when: /^listening$/g, timeoutMs: promisedMs(5_000) },
     });
     const [chunk] = await once(child.stdout as NodeJS.ReadableStream, 'data');
     expect(String(chunk)).toBe('listening');
@@ -43,7 +46,7 @@ describe('ready', () => {
 
   test('by a pattern on stderr keeps what stdout said and closed before', async () => {
     const child = await sh('echo said; exec 1>&-; sleep 0.1; echo ready >&2; sleep 0.1', {
-      ready: { when: /ready/, timeoutMs: 5_000 },
+      ready: { when: /ready/, timeoutMs: promisedMs(5_000) },
     });
     expect(await text(child.stdout as Readable)).toBe('said\n');
   });
@@ -75,7 +78,7 @@ describe('ready', () => {
       pid = child.pid;
       throw failure;
     };
-    await expect(sh('sleep 300', { ready: { when, timeoutMs: 5_000 } })).rejects.toBe(failure);
+    await expect(sh('sleep 300', { ready: { when, timeoutMs: promisedMs(5_000) } })).rejects.toBe(failure);
     expect(isRunning(pid)).toBe(false);
   });
 });

@@ -9,7 +9,9 @@ import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
 
-const STALL_TIMEOUT_MS = 1_500;
+/** Under load ffmpeg alone may be silent for as long as is promised of it. */
+const START_TIMEOUT_MS = promisedMs(2_000);
+const STALL_TIMEOUT_MS = promisedMs(1_500);
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
 const lockDir = temporaryDirectory(afterAll);
@@ -18,7 +20,7 @@ beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
   const { host } = new URL(simulator.url);
   publisher = await PublisherProcess.start([
-    ...['--device', simulator.url, '--lock-dir', lockDir, '--start-timeout-ms', '2000'],
+    ...['--device', simulator.url, '--lock-dir', lockDir, '--start-timeout-ms', String(START_TIMEOUT_MS)],
     ...['--stall-timeout-ms', String(STALL_TIMEOUT_MS)],
     ...['--source', `plain=http://${host}/auto/v7.1`, '--source', `none=http://${host}/auto/v99.9`],
     ...['--source', 'file=/nowhere/film.ts'],
@@ -82,7 +84,7 @@ describe('a channel that can not be opened', () => {
   });
 
   it('is 504 when nothing comes in time, and the tuner is let go', async () => {
-    simulator.misbehave({ fault: 'slow-start', channel: '5.1', afterMs: 20_000, times: 1 });
+    simulator.misbehave({ fault: 'slow-start', channel: '5.1', afterMs: 10 * START_TIMEOUT_MS, times: 1 });
     const { status, json, elapsedMs } = await watch('5.1');
     expect([status, json.title]).toEqual([504, 'The source did not start in time']);
     expect(elapsedMs).toBeLessThan(promisedMs(3_000));
@@ -104,7 +106,7 @@ describe('a tuner that stalls', () => {
     await eventually(() => expect(viewer.isGone).toBe(true), promisedMs(4_000));
     expect(performance.now() - begun).toBeGreaterThan(STALL_TIMEOUT_MS - 200);
     await eventually(() => expect(simulator.streams()).toBe(0), promisedMs(500));
-    await publisher.says(/channel 5\.1: .*gave no byte for 1500 ms/);
+    await publisher.says(new RegExp(`channel 5\\.1: .*gave no byte for ${STALL_TIMEOUT_MS} ms`));
   });
 });
 
@@ -195,7 +197,7 @@ describe('a device that can not be read', () => {
     expect(await tuners(publisher)).toMatchObject({ reachable: false, tuners: [], refreshedAt: null });
     expect((await publisher.json('/api/public-streams')).streams.map(({ id }: Json) => id)).toEqual(['other']);
     await using late = await HdhomerunSimulator.start({ httpPort: Number(new URL(url).port) });
-    await publisher.says(new RegExp(`${late.url}: 3 channels: 5.1 Harbour News`), 8_000);
+    await publisher.says(new RegExp(`${late.url}: 3 channels: 5.1 Harbour News`), promisedMs(8_000));
     expect(await tuners(publisher)).toMatchObject({ reachable: true, lastError: null, channels: 3 });
   });
 
@@ -221,7 +223,7 @@ describe('a device that can not be read', () => {
     const publisher = await publishWith(url);
     expect(await publisher.json('/healthz')).toEqual({ status: 'ok' });
     expect((await publisher.channel('other')).id).toBe('other');
-    await publisher.says(/no answer within 3000 ms.*it has no channel yet/, 8_000);
+    await publisher.says(/no answer within 3000 ms.*it has no channel yet/, promisedMs(8_000));
     const begun = performance.now();
     publisher.kill('SIGTERM');
     expect((await publisher.exited).code).toBe(0);
@@ -234,6 +236,6 @@ describe('a device that can not be read', () => {
     sick.misbehave({ fault: 'garbage-lineup', times: 1 });
     const publisher = await publishWith(sick.url);
     await publisher.says(/the lineup is empty; run a channel scan/);
-    await publisher.says(/3 channels: 5.1 Harbour News/, 8_000);
+    await publisher.says(/3 channels: 5.1 Harbour News/, promisedMs(8_000));
   });
 });

@@ -103,7 +103,7 @@ describe.each(backends)('over %s:', (backend) => {
     expect((await busy()).holder).toMatchObject({ pid, command: 'ending' });
     expect(await SourceLock.inspect(tuner, at())).toMatchObject({ pid });
     ending.kill('SIGKILL');
-    await using next = await SourceLock.acquire(tuner, { ...quiet(), timeoutMs: 5_000 });
+    await using next = await SourceLock.acquire(tuner, { ...quiet(), timeoutMs: promisedMs(5_000) });
     expect(next.reclaimedFrom?.pid).toBe(pid);
   });
 

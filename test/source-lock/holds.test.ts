@@ -6,7 +6,7 @@ import { ClosedError, LockInUseError, ManagedChild, SourceLock } from 'holdfast'
 import { describe, expect, test, vi } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { fixtureArguments, isRunning, locksOf } from '../support/processes.ts';
-
+import { promisedMs } from '../support/promised.ts';
 import { backends, device, lockSetting, tuner } from './support.ts';
 
 describe.each(backends)('over %s:', (backend) => {
@@ -22,7 +22,11 @@ describe.each(backends)('over %s:', (backend) => {
       const error = await busy();
       expect(error.holder).toMatchObject({ pid: child, orphanOf: other.pid, children: [child] });
       expect(error.message).toContain(`left behind by dead process ${other.pid}`);
-      await using lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: 5_000, onWarning: () => {} });
+      await using lock = await SourceLock.acquire(tuner, {
+        ...at(),
+        timeoutMs: promisedMs(5_000),
+        onWarning: () => {},
+      });
       expect(isRunning(child)).toBe(false);
       expect(lock.reclaimedFrom?.pid).toBe(other.pid);
     });
@@ -51,7 +55,7 @@ describe.each(backends)('over %s:', (backend) => {
       rmSync(path);
       await other.kill('SIGKILL');
       expect((await busy()).holder).toMatchObject({ pid: child, orphanOf: other.pid, children: [child] });
-      const lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: 5_000, onWarning: () => {} });
+      const lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(5_000), onWarning: () => {} });
       expect(isRunning(child)).toBe(false);
       await lock.release();
     });
@@ -96,7 +100,7 @@ describe.each(backends)('over %s:', (backend) => {
       const { child } = await other.next();
       await other.kill('SIGKILL');
       expect((await busy()).holder).toMatchObject({ pid: child });
-      await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: 5_000, onWarning: () => {} })).release();
+      await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(5_000), onWarning: () => {} })).release();
     });
 
     test('of its child that left the tree unseen keeps the lock after release', async () => {

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { DebianProgram } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, openDescriptors } from '../support/processes.ts';
-import { promisedMs } from '../support/promised.ts';
+import { HANG_MS, promisedMs } from '../support/promised.ts';
 import { straceProgram, watchCalls } from '../support/system-calls.ts';
 import { backends, device, lockSetting, tuner } from './support.ts';
 
@@ -17,7 +17,7 @@ describe.each(backends)('waiting over %s', (backend) => {
 
   test('ends with the lock when the holder lets go', async () => {
     const first = await SourceLock.acquire(tuner, at());
-    const second = SourceLock.acquire(tuner, { ...at(), timeoutMs: 5_000 });
+    const second = SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(5_000) });
     await first.release();
     await (await second).release();
   });
@@ -25,7 +25,7 @@ describe.each(backends)('waiting over %s', (backend) => {
   test('ends with the lock soon after the holder was killed', async () => {
     const other = holder();
     await other.next();
-    const next = SourceLock.acquire(tuner, { ...at(), timeoutMs: 10_000, onWarning: () => {} });
+    const next = SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(10_000), onWarning: () => {} });
     // The wait has begun when the second try has been refused.
     await expect(SourceLock.acquire(tuner, { ...at(), timeoutMs: 30 })).rejects.toBeInstanceOf(SourceBusyError);
     const before = performance.now();
@@ -61,7 +61,7 @@ describe.each(backends)('waiting over %s', (backend) => {
   test('of many gives each the lock once, and no two at a time', async () => {
     let holding = 0;
     const turns = Array.from({ length: 16 }, async () => {
-      const lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: 30_000 });
+      const lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: HANG_MS });
       holding += 1;
       expect(holding).toBe(1);
       await new Promise(setImmediate);
@@ -74,7 +74,7 @@ describe.each(backends)('waiting over %s', (backend) => {
   test('comes to its end although another takes the lock again as soon as it let go', async () => {
     let isOver = false;
     const hog = (async () => {
-      while (!isOver) await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: 30_000 })).release();
+      while (!isOver) await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: HANG_MS })).release();
     })();
     for (let turn = 0; turn < 5; turn++) {
       await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(3_000) })).release();
@@ -91,7 +91,7 @@ describe('waiting', () => {
 
   test('for several identities is for the one that is held, and takes none before it has all', async () => {
     const first = await SourceLock.acquire(tuner, at());
-    const both = SourceLock.acquire([tuner, device], { ...at(), timeoutMs: 10_000 });
+    const both = SourceLock.acquire([tuner, device], { ...at(), timeoutMs: promisedMs(10_000) });
     await eventually(() => expect(someoneIsNext(first.path)).toBe(true));
     await (await SourceLock.acquire(device, at())).release();
     await first.release();
@@ -118,7 +118,7 @@ describe('waiting', () => {
   test('does not hold up the others when one that is the next is stopped', async () => {
     const first = await SourceLock.acquire(tuner, at());
     const stopped = holder({ options: { timeoutMs: 60_000 } });
-    await eventually(() => expect(someoneIsNext(first.path)).toBe(true), 15_000);
+    await eventually(() => expect(someoneIsNext(first.path)).toBe(true), HANG_MS);
     stopped.process.kill('SIGSTOP');
     const second = SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(5_000) });
     await first.release();

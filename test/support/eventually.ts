@@ -1,5 +1,7 @@
+import { promisedMs } from './promised.ts';
+
 /** Calls `check` until it no longer throws and returns its result; past the deadline its last error is thrown. */
-export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 5_000): Promise<T> {
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs: number = promisedMs(5_000)): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type DebianProgram, debianProgram } from './debian.ts';
 import { eventually } from './eventually.ts';
 import { fixtureArguments } from './processes.ts';
+import { HANG_MS } from './promised.ts';
 
 /** Undefined where it can't be had or may not trace; in CI that is an error, lest tests vanish. */
 export async function straceProgram(): Promise<DebianProgram | undefined> {
@@ -69,10 +70,10 @@ export async function watchCalls(strace: DebianProgram, watched: Watched, before
   const has = (stream: keyof typeof said, text: string) => () => {
     if (!said[stream].includes(text)) throw new Error(`no ${JSON.stringify(text)} yet: ${JSON.stringify(said)}`);
   };
-  await eventually(has('stdout', '\n'), 20_000);
+  await eventually(has('stdout', '\n'), HANG_MS);
   const pid = Number(said.stdout);
   shell.stdin?.end('attach\n');
-  await eventually(has('stderr', 'attached'), 20_000).catch((error) => {
+  await eventually(has('stderr', 'attached'), HANG_MS).catch((error) => {
     process.kill(pid, 'SIGKILL');
     throw error;
   });
