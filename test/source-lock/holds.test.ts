@@ -105,14 +105,14 @@ describe.each(backends)('over %s:', (backend) => {
 
     test('of its child that left the tree unseen keeps the lock after release', async () => {
       const lock = await SourceLock.acquire(tuner, at());
-      const script = 'setsid env -i /bin/sh -c "echo \\$\\$; exec sleep 300" & sleep 0.1';
+      const script = 'setsid env -i /bin/sh -c "echo \\$\\$; exec sleep 300" & exec sleep 300';
       const child = await ManagedChild.spawn('sh', ['-c', script], { holds: lock, containment: 'group' });
       const escaped = Number(await new Promise((resolve) => child.stdout?.once('data', resolve)));
       const looking = openSync(lock.path, 'r');
       const bystander = spawn('sleep', ['300'], { stdio: ['ignore', 'ignore', 'ignore', looking] });
       closeSync(looking);
       try {
-        await child.closed;
+        await child.terminate();
         const error = await lock.release({ timeoutMs: 100 }).catch((e) => e);
         expect(error).toBeInstanceOf(LockInUseError);
         expect(error.children).toEqual([escaped]);
