@@ -85,13 +85,14 @@ describe('ready', () => {
 
 describe('a stall', () => {
   test('is not what this process causes by a blocked event loop', async () => {
-    const child = await sh('while :; do echo on air; sleep 0.15; done', { stallTimeoutMs: 200 });
+    const stallTimeoutMs = promisedMs(200);
+    const child = await sh('while :; do echo on air; sleep 0.15; done', { stallTimeoutMs });
     child.stdout?.resume();
     for (let round = 0; round < 4; round++) {
       await once(child.stdout as Readable, 'data');
       // The stall watch has seen this byte when the loop stands still, and the next ones wait in the pipe.
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      const end = performance.now() + 400;
+      await new Promise((resolve) => setTimeout(resolve, stallTimeoutMs / 2));
+      const end = performance.now() + 2 * stallTimeoutMs;
       while (performance.now() < end);
     }
     expect(await child.terminate()).toMatchObject({ reason: 'terminated' });
