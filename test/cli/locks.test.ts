@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { SourceLock } from 'holdfast';
 import { beforeEach, expect, test } from 'vitest';
-import { startFixture } from '../support/processes.ts';
-import { HANG_MS, promisedMs } from '../support/promised.ts';
+import { endProcess, startFixture } from '../support/processes.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { holdfast } from './support.ts';
 
@@ -36,12 +36,14 @@ test('holdfast locks tells who holds which source, a line each', async () => {
 test('holdfast locks names an orphan and the children that hold', async () => {
   const stubborn = "trap '' TERM; echo; while :; do sleep 0.1; done";
   // It outlives its owner for as long as the command line may take to start.
-  const holder = startFixture('holder', [{ source: tuner, options: { dir }, child: stubborn, graceMs: HANG_MS }]);
+  const holder = startFixture('holder', [
+    { source: tuner, options: { dir }, child: stubborn, graceMs: patienceMs(20_000) },
+  ]);
   const { child } = await holder.next();
   expect((await holdfast(['locks', '--dir', dir])).stdout).toMatch(new RegExp(` ${holder.pid} .* with ${child} `));
   await holder.kill('SIGKILL');
   expect((await holdfast(['locks', '--dir', dir])).stdout).toMatch(new RegExp(` ${child} .* orphan of ${holder.pid} `));
-  process.kill(child, 'SIGKILL');
+  await endProcess(child);
   await (await SourceLock.acquire(tuner, { dir, timeoutMs: promisedMs(5_000), onWarning: () => {} })).release();
 });
 

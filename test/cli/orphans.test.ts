@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces, pidNamespace } from '../support/namespace.ts';
 import { childrenOf, isRunning } from '../support/processes.ts';
-import { HANG_MS } from '../support/promised.ts';
+import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { holdfast, start } from './support.ts';
 
@@ -23,7 +23,7 @@ test.skipIf(!hasNamespaces())('holdfast orphans lists what was left, and --kill 
     const child = childrenOf(inner).find(({ command }) => command.startsWith('sleep 300'));
     expect(child).toBeDefined();
     return [inner, child?.pid as number];
-  }, HANG_MS);
+  }, patienceMs(20_000));
   // Stopped, it can not replace its guard.
   process.kill(pid, 'SIGSTOP');
   const guards = childrenOf(pid).filter((child) => child.pid !== sleeping);

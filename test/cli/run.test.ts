@@ -5,7 +5,7 @@ import { SourceLock } from 'holdfast';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, endProcess, isRunning, locksOf } from '../support/processes.ts';
-import { HANG_MS } from '../support/promised.ts';
+import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { asNobody, holdfast, isRoot, type Means, type Running, start } from './support.ts';
 
@@ -27,7 +27,7 @@ function expectTidy(): void {
 }
 
 function untilSaid(running: Running, text: string): Promise<void> {
-  return eventually(() => expect(running.stdout()).toContain(text), HANG_MS);
+  return eventually(() => expect(running.stdout()).toContain(text), patienceMs(20_000));
 }
 
 describe('holdfast run ends as the command does:', () => {
@@ -195,7 +195,7 @@ describe('a source that another holds', () => {
 
   /** It has the lock file open. */
   function untilWaiting({ pid }: Running): Promise<void> {
-    return eventually(() => expect(locksOf(pid)).toHaveLength(1), HANG_MS);
+    return eventually(() => expect(locksOf(pid)).toHaveLength(1), patienceMs(20_000));
   }
 
   test('by flock(1) on a --lock-file is busy too', async () => {

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { SignalRelay } from '../../src/cli/signals.ts';
 import { eventually } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
-import { HANG_MS, promisedMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { type Running, start } from './support.ts';
 
@@ -27,7 +27,7 @@ function pidsOf(running: Running, count: number): Promise<number[]> {
     const pids = [...running.stdout().matchAll(/^\d+$/gm)].map(([pid]) => Number(pid));
     expect(pids).toHaveLength(count);
     return pids;
-  }, HANG_MS);
+  }, patienceMs(20_000));
 }
 
 function stateOf(pid: number): string | undefined {
@@ -91,7 +91,7 @@ describe('a signal that holdfast gets', () => {
       running.kill(signal);
       expect((await running.result).exit).toBe('SIGKILL');
       expect(performance.now() - asked).toBeGreaterThan(290);
-      expect(performance.now() - asked).toBeLessThan(promisedMs(5_000));
+      expect(performance.now() - asked).toBeLessThan(5_000);
       expect(pids.filter(isRunning)).toEqual([]);
       await expectFree();
     },
@@ -133,7 +133,7 @@ describe('a signal that holdfast gets', () => {
     const script = 'trap "" TERM INT; setsid sleep 300 & echo ready; while :; do sleep 0.05; done';
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       const running = underLock(script, '1s');
-      await eventually(() => expect(running.stdout()).toContain('ready'), HANG_MS);
+      await eventually(() => expect(running.stdout()).toContain('ready'), patienceMs(20_000));
       const before = performance.now();
       running.kill(signal);
       expect(await running.result).toMatchObject({ exit: 'SIGKILL' });
@@ -148,7 +148,7 @@ describe('a signal that holdfast gets', () => {
     writeFileSync(join(programs, 'flock'), slow, { mode: 0o755 });
     const options = ['--source', tuner, '--dir', dir, '--backend', 'flock', '--', 'touch', join(programs, 'started')];
     const running = start(['run', ...options], { env: { PATH: `${programs}:${process.env.PATH}` } });
-    await eventually(() => expect(existsSync(join(programs, 'asked'))).toBe(true), HANG_MS);
+    await eventually(() => expect(existsSync(join(programs, 'asked'))).toBe(true), patienceMs(20_000));
     running.kill('SIGTERM');
     await eventually(() => expect(pendingSignals(running.pid)).toBe(0n));
     writeFileSync(join(programs, 'go'), '');
@@ -171,7 +171,7 @@ describe('a signal that holdfast gets', () => {
 
   test.each([0, 4, 8, 12, 16, 20, 24, 28])('ends it %i ms after it can come, and leaves nothing', async (ms) => {
     const running = underLock('exec sleep 60');
-    await eventually(() => expect(catches(running.pid, 1)).toBe(true), HANG_MS);
+    await eventually(() => expect(catches(running.pid, 1)).toBe(true), patienceMs(20_000));
     await new Promise((resolve) => setTimeout(resolve, ms)); // the moment is what is varied
     running.kill('SIGHUP');
     expect(await running.result).toMatchObject({ exit: 'SIGHUP', stderr: '' });

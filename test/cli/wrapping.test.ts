@@ -2,7 +2,7 @@ import { SourceLock } from 'holdfast';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { fixtureArguments } from '../support/processes.ts';
-import { HANG_MS } from '../support/promised.ts';
+import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { cli, type Running, start } from './support.ts';
 
@@ -26,7 +26,7 @@ describe.each(['kernel', 'flock'] as const)('a command of holdfast run, over %s,
     const line = await eventually(() => {
       expect(running.stdout()).toContain('\n');
       return running.stdout();
-    }, HANG_MS);
+    }, patienceMs(20_000));
     return JSON.parse(line);
   }
 
@@ -77,7 +77,7 @@ describe.each(['kernel', 'flock'] as const)('a command of holdfast run, over %s,
 
   test('passes a signal on through all wrappers', async () => {
     const running = start([...run(tuner), ...cli, ...run(other), 'sh', '-c', 'echo ready; exec sleep 60']);
-    await eventually(() => expect(running.stdout()).toBe('ready\n'), HANG_MS);
+    await eventually(() => expect(running.stdout()).toBe('ready\n'), patienceMs(20_000));
     running.kill('SIGTERM');
     expect((await running.result).exit).toBe('SIGTERM');
     for (const source of [tuner, other]) expect(await SourceLock.inspect(source, { dir, backend })).toBeUndefined();

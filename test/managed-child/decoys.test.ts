@@ -8,7 +8,7 @@ import { startDecoy, tagOf } from '../support/decoy.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces, pidNamespace } from '../support/namespace.ts';
 import { fixtureArguments, guardOf, isRunning, processesWithMark } from '../support/processes.ts';
-import { HANG_MS } from '../support/promised.ts';
+import { patienceMs } from '../support/promised.ts';
 import { endMarked, GRACE_MS, type MarkedOwner, startMarked } from '../support/survivors.ts';
 
 const daemon = trees['double-forked daemon'] as Tree;
@@ -54,7 +54,7 @@ for (const [disguise, variable] of Object.entries(disguises)) {
         const guard = guardOf(owner.pid);
         await owner.kill();
         await owner.expectNone();
-        await eventually(() => expect(isRunning(guard)).toBe(false), HANG_MS);
+        await eventually(() => expect(isRunning(guard)).toBe(false), patienceMs(20_000));
         expect(decoy.lives()).toBe(true);
       });
     }

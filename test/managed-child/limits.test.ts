@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { guardOf, isRunning, type Program, startProgram } from '../support/processes.ts';
-import { HANG_MS } from '../support/promised.ts';
+import { patienceMs } from '../support/promised.ts';
 
 const PIDS = '/sys/fs/cgroup/pids';
 const isRoot = process.getuid?.() === 0;
@@ -47,7 +47,7 @@ afterEach(async () => {
 async function outcome() {
   const program = owner as Program;
   program.process.stdin?.write('go\n');
-  await eventually(() => expect(program.output()).toContain('ended'), HANG_MS);
+  await eventually(() => expect(program.output()).toContain('ended'), patienceMs(20_000));
   return JSON.parse(program.output().split('\n')[1] as string);
 }
 
@@ -119,7 +119,7 @@ test.each(['group', 'auto'])(
     );
     const pids = (await owner.says(/^\d+\n\d+\n/)).trim().split('\n').map(Number);
     owner.process.stdin?.write('go\n');
-    await eventually(() => expect(owner?.output()).toContain('closed'), HANG_MS);
+    await eventually(() => expect(owner?.output()).toContain('closed'), patienceMs(10_000));
     expect(pids.filter(isRunning)).toEqual([]);
     expect(owner.output()).toMatch(/free\nclosed [1-9]\n$/);
   },
@@ -129,7 +129,7 @@ test.runIf(canLimitProcesses)('a guard that can not start any process ends the g
   owner = startProgram(`
     import { ManagedChild } from 'holdfast';
     const script = "trap '' TERM; echo; while :; do read -r _ < /dev/zero; done";
-    const options = { graceMs: 60_000, containment: 'group', ready: { when: 'stdout', timeoutMs: 30_000 } };
+    const options = { graceMs: 60_000, containment: 'group', ready: { when: 'stdout', timeoutMs: ${patienceMs(10_000)} } };
     console.log((await ManagedChild.spawn('sh', ['-c', script], options)).pid);
   `);
   const pid = Number(await owner.says(/^\d+\n$/));

@@ -10,7 +10,7 @@ import { debianProgram } from '../support/debian.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { hasNamespaces, withMounts } from '../support/namespace.ts';
 import { fixtureArguments, isRunning, processesWithMark } from '../support/processes.ts';
-import { HANG_MS, promisedMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const busybox = await debianProgram('busybox', ['busybox-static']);
@@ -42,7 +42,8 @@ function startOwner(mounts: string, owner: object, env: NodeJS.ProcessEnv = {}) 
   };
 }
 
-const gone = (pids: readonly number[]) => eventually(() => expect(pids.filter(isRunning)).toEqual([]), HANG_MS);
+const gone = (pids: readonly number[]) =>
+  eventually(() => expect(pids.filter(isRunning)).toEqual([]), patienceMs(10_000));
 
 /** The group, one that ignores the request to end, one in another session, and a daemon. */
 const TREE = `

@@ -9,7 +9,7 @@ import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
 
-/** Under load ffmpeg alone may be silent for as long as is promised of it. */
+/** Under load ffmpeg needs longer for its own start, and pauses for longer. */
 const START_TIMEOUT_MS = promisedMs(2_000);
 const STALL_TIMEOUT_MS = promisedMs(1_500);
 let simulator: HdhomerunSimulator;

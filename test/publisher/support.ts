@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, type Program, startProgram } from '../support/processes.ts';
-import { HANG_MS, promisedMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { probe } from '../support/transport-stream.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests judge what the program answers
@@ -36,7 +36,7 @@ export class PublisherProcess implements AsyncDisposable {
   /** Resolves when it serves and knows what it could find. */
   static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = ''): Promise<PublisherProcess> {
     const publisher = new PublisherProcess(['--port', '0', ...args], env, before);
-    await publisher.says(/watch: |no channel is known yet/);
+    await publisher.says(/watch: |no channel is known yet/, patienceMs(30_000));
     return publisher;
   }
 
@@ -55,7 +55,7 @@ export class PublisherProcess implements AsyncDisposable {
     return url;
   }
 
-  says(what: RegExp, timeoutMs: number = HANG_MS): Promise<void> {
+  says(what: RegExp, timeoutMs: number = patienceMs(15_000)): Promise<void> {
     return eventually(() => {
       if (!what.test(this.output)) throw new Error(`the publisher has not said ${what}:\n${this.output}`);
     }, timeoutMs);

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { DebianProgram } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, openDescriptors } from '../support/processes.ts';
-import { HANG_MS, promisedMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { straceProgram, watchCalls } from '../support/system-calls.ts';
 import { backends, device, lockSetting, tuner } from './support.ts';
 
@@ -61,7 +61,7 @@ describe.each(backends)('waiting over %s', (backend) => {
   test('of many gives each the lock once, and no two at a time', async () => {
     let holding = 0;
     const turns = Array.from({ length: 16 }, async () => {
-      const lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: HANG_MS });
+      const lock = await SourceLock.acquire(tuner, { ...at(), timeoutMs: patienceMs(30_000) });
       holding += 1;
       expect(holding).toBe(1);
       await new Promise(setImmediate);
@@ -74,7 +74,7 @@ describe.each(backends)('waiting over %s', (backend) => {
   test('comes to its end although another takes the lock again as soon as it let go', async () => {
     let isOver = false;
     const hog = (async () => {
-      while (!isOver) await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: HANG_MS })).release();
+      while (!isOver) await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: patienceMs(30_000) })).release();
     })();
     for (let turn = 0; turn < 5; turn++) {
       await (await SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(3_000) })).release();
@@ -118,7 +118,7 @@ describe('waiting', () => {
   test('does not hold up the others when one that is the next is stopped', async () => {
     const first = await SourceLock.acquire(tuner, at());
     const stopped = holder({ options: { timeoutMs: 60_000 } });
-    await eventually(() => expect(someoneIsNext(first.path)).toBe(true), HANG_MS);
+    await eventually(() => expect(someoneIsNext(first.path)).toBe(true), patienceMs(15_000));
     stopped.process.kill('SIGSTOP');
     const second = SourceLock.acquire(tuner, { ...at(), timeoutMs: promisedMs(5_000) });
     await first.release();

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { eventually } from './eventually.ts';
-import { HANG_MS } from './promised.ts';
+import { patienceMs } from './promised.ts';
 
 const repository = new URL('../../', import.meta.url);
 
@@ -111,7 +111,7 @@ export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args:
       eventually(() => {
         if (!pattern.test(output)) throw new Error(`it has not said ${pattern}: ${JSON.stringify(output)}`);
         return output;
-      }, HANG_MS),
+      }, patienceMs(30_000)),
     async kill(signal = 'SIGKILL') {
       child.kill(signal);
       await exit;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type DebianProgram, debianProgram } from './debian.ts';
 import { eventually } from './eventually.ts';
 import { fixtureArguments } from './processes.ts';
-import { HANG_MS } from './promised.ts';
+import { patienceMs } from './promised.ts';
 
 /** Undefined where it can't be had or may not trace; in CI that is an error, lest tests vanish. */
 export async function straceProgram(): Promise<DebianProgram | undefined> {
@@ -70,10 +70,10 @@ export async function watchCalls(strace: DebianProgram, watched: Watched, before
   const has = (stream: keyof typeof said, text: string) => () => {
     if (!said[stream].includes(text)) throw new Error(`no ${JSON.stringify(text)} yet: ${JSON.stringify(said)}`);
   };
-  await eventually(has('stdout', '\n'), HANG_MS);
+  await eventually(has('stdout', '\n'), patienceMs(20_000));
   const pid = Number(said.stdout);
   shell.stdin?.end('attach\n');
-  await eventually(has('stderr', 'attached'), HANG_MS).catch((error) => {
+  await eventually(has('stderr', 'attached'), patienceMs(20_000)).catch((error) => {
     process.kill(pid, 'SIGKILL');
     throw error;
   });
