@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type * as TE from 'typed-emitter';
+import { shielded } from './shielded.ts';
 
 /** Event names and the signatures of their listeners. */
 // biome-ignore lint/suspicious/noExplicitAny: a listener may take any arguments
@@ -19,18 +20,7 @@ class GuardedEmitter extends EventEmitter {
   /** The raw listeners are a copy, and those of `once` remove themselves. */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     const listeners = this.rawListeners(event);
-    for (const listener of listeners) this.#call(listener, args);
+    for (const listener of listeners) shielded(() => Reflect.apply(listener, this, args));
     return listeners.length > 0;
-  }
-
-  /** As `node:diagnostics_channel` does with its subscribers. */
-  #call(listener: unknown, args: unknown[]): void {
-    try {
-      Reflect.apply(listener as EventMap[string], this, args);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-    }
   }
 }

@@ -12,8 +12,17 @@ export function checkNumber(name: string, value: unknown, range: NumberRange = {
   const { min = 0, max = Number.POSITIVE_INFINITY, integer = false } = range;
   const whole = !integer || Number.isInteger(value) || value === Number.POSITIVE_INFINITY;
   if (value >= min && value <= max && whole) return value;
-  const bounds = max === Number.POSITIVE_INFINITY ? `at least ${min}` : `from ${min} to ${max}`;
+  const finite = max === Number.MAX_VALUE ? ' and finite' : '';
+  const bounds = max >= Number.MAX_VALUE ? `at least ${min}${finite}` : `from ${min} to ${max}`;
   throw new RangeError(`${name} must be ${integer ? 'a whole number' : 'a number'} ${bounds}, received ${show(value)}`);
+}
+
+/** Returns `value` if it is a finite number above 0, whole or not. */
+export function checkPositive(name: string, value: unknown, max: number = Number.MAX_VALUE): number {
+  if (typeof value !== 'number') throw new TypeError(`${name} must be a number, received ${show(value)}`);
+  if (value > 0 && value <= max) return value;
+  const bounds = max === Number.MAX_VALUE ? 'and finite' : `and at most ${max}`;
+  throw new RangeError(`${name} must be above 0 ${bounds}, received ${show(value)}`);
 }
 
 /** Returns `value` if it is one of `allowed`. */

@@ -2,7 +2,7 @@
  * The only user of clocks and timers. They are looked up when called, so that a user's fake timers work
  * (`node:timers/promises` and `AbortSignal.timeout` would escape them).
  */
-import { onAbort } from './abort.ts';
+import { NOTHING, onAbort } from './abort.ts';
 
 /** Milliseconds of the monotonic clock. */
 export function now(): number {
@@ -23,11 +23,16 @@ export function wallClock(): Date {
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** Calls back once after `ms`, soon if that is negative, never for `Infinity`. Dispose to cancel. `idle` timers don't keep the process alive. */
-export function after(ms: number, callback: () => void, options: { readonly idle?: boolean } = {}): Disposable {
-  if (ms > MAX_TIMER_MS) return { [Symbol.dispose]() {} };
-  // Node warns of a time that has passed already.
-  const timer = setTimeout(callback, Math.max(ms, 0));
-  if (options.idle) timer.unref();
+export function after(ms: number, callback: () => void, options?: { readonly idle?: boolean }): Disposable {
+  if (ms === Number.POSITIVE_INFINITY) return NOTHING;
+  let timer: NodeJS.Timeout;
+  const wait = (leftMs: number) => {
+    const next = leftMs > MAX_TIMER_MS ? () => wait(leftMs - MAX_TIMER_MS) : callback;
+    // Node warns of a time that has passed already.
+    timer = setTimeout(next, Math.min(Math.max(leftMs, 0), MAX_TIMER_MS));
+    if (options?.idle) timer.unref();
+  };
+  wait(ms);
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
@@ -49,6 +54,14 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       timer[Symbol.dispose]();
       reject(reason);
     });
+  });
+}
+
+/** Settles as `promise` does, or rejects with what `tooLate` makes after `ms`. `promise` goes on by itself. */
+export function within<T>(ms: number, promise: Promise<T>, tooLate: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = after(ms, () => reject(tooLate()));
+    promise.then(resolve, reject).finally(() => timer[Symbol.dispose]());
   });
 }
 

@@ -1,5 +1,6 @@
 import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { cgroupMounts } from '../internal/cgroup-mounts.ts';
 import { read } from '../internal/proc.ts';
 import { tagName } from './tag.ts';
 
@@ -9,7 +10,7 @@ import { tagName } from './tag.ts';
  */
 export function cgroupPlace(): { readonly directory: string } | { readonly why: string } {
   const own = /^0::(.*)$/m.exec(read('/proc/self/cgroup') ?? '')?.[1];
-  const mounts = mountPoints();
+  const mounts = cgroupMounts(2);
   if (own === undefined || mounts.length === 0) return { why: 'no cgroup v2 is mounted' };
   const mount = mounts.find(({ root }) => !relative(root, own).startsWith('..'));
   if (!mount) return { why: `the cgroup of this process (${own}) is not below one that is mounted` };
@@ -23,22 +24,6 @@ export function cgroupPlace(): { readonly directory: string } | { readonly why: 
   }
   if (/threaded/.test(read(join(directory, 'cgroup.type')) ?? '')) return { why: `${directory} is for threads only` };
   return { directory };
-}
-
-/** A machine may have cgroups of version 1 at `/sys/fs/cgroup`, and version 2 at `unified` below it. */
-function mountPoints(): { readonly root: string; readonly directory: string }[] {
-  const lines = read('/proc/self/mountinfo')?.split('\n') ?? [];
-  return lines
-    .filter((line) => / - cgroup2 /.test(line))
-    .map((line) => {
-      const [, , , root = '', directory = ''] = line.split(' ').map(unescapeField);
-      return { root, directory };
-    });
-}
-
-/** `mountinfo` writes a blank as `\\040`. */
-function unescapeField(field: string): string {
-  return field.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 let prefix: string | undefined;
@@ -100,7 +85,7 @@ export class Cgroup {
 
 /** All of this host; by path. */
 export function allCgroups(): string[] {
-  return mountPoints().flatMap(({ directory }) => foldersBelow(directory));
+  return cgroupMounts(2).flatMap(({ directory }) => foldersBelow(directory));
 }
 
 export function membersOf(cgroup: string): number[] {
