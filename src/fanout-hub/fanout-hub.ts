@@ -191,6 +191,15 @@ export class FanoutHub implements AsyncDisposable {
     }
   }
 
+  /** Ends those who have waited for as long as a start may take; tells in how many milliseconds the next one has. */
+  #expired(error: unknown): number | undefined {
+    const { startTimeoutMs } = this.#settings;
+    this.#end(error, ({ isLive, waitedMs }) => !isLive && waitedMs >= startTimeoutMs);
+    const waiting = [...this.#broadcast.subscriptions].filter(({ isLive }) => !isLive);
+    if (waiting.length === 0) return undefined;
+    return startTimeoutMs - Math.max(...waiting.map(({ waitedMs }) => waitedMs));
+  }
+
   #subscriptionOwner(): SubscriptionOwner {
     return {
       name: this.name,
@@ -220,8 +229,8 @@ export class FanoutHub implements AsyncDisposable {
         const { reopen } = this.#settings;
         this.#end(error, ({ isLive }) => !reopen || !(wasLive || isLive));
       },
-      givenUp: (error) => this.#end(error),
-      expired: (error) => this.#end(error, ({ isLive }) => !isLive),
+      givenUp: (error) => this.#end(error, ({ isLive }) => isLive),
+      expired: (error) => this.#expired(error),
       failed: (error) => {
         this.#failures++;
         publish('failure', { hub: this, error });

@@ -40,9 +40,10 @@ export interface FanoutHubOptions {
   /** For messages, events and metrics. @default 'fan-out hub' */
   readonly name?: string | undefined;
   /**
-   * Asked when a live source ended, and when opening it again failed; its subscribers stay meanwhile. A refusal is
-   * asked again after `retryAfterMs`, at least 0; `false` ends the subscribers. To throw or to answer anything else is a
-   * `failure` and counts as `false`. Without it they end with the source.
+   * Asked when a live source ended, or when opening it again failed; its subscribers stay meanwhile. A refusal is asked again
+   * after `retryAfterMs`, at least 0, and as soon as one more subscribes; `false` ends those who stayed. From one opening to
+   * the next there are 100 ms at least. To throw or to answer anything else is a `failure` and counts as `false`. Without it
+   * they end with the source.
    */
   readonly reopen?: FanoutReopen | undefined;
   /** From the call of `source` to its first byte; at least 1. @default 10_000 */

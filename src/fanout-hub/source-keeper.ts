@@ -1,6 +1,7 @@
-import { ClosedError, SourceStartTimeoutError } from '../errors.ts';
+import { isFault } from '../errors/faults.ts';
+import { ClosedError, SourceEndedError, SourceStartTimeoutError } from '../errors.ts';
 import { preHandled } from '../internal/abort.ts';
-import { after } from '../internal/time.ts';
+import { after, now } from '../internal/time.ts';
 import type { FanoutHubState } from './events.ts';
 import { checkReopenAnswer, type FanoutReopen, type HubSettings } from './options.ts';
 import { SourceRun } from './source-run.ts';
@@ -18,8 +19,8 @@ export interface SourceOwner {
   over(error: unknown, wasLive: boolean): void;
   /** There will be no next source for those who stayed. */
   givenUp(error: unknown): void;
-  /** No source could be called in time for those who wait. */
-  expired(error: unknown): void;
+  /** No source could be called in time for those who wait for that long; tells when it is the next one's turn. */
+  expired(error: unknown): number | undefined;
   failed(error: unknown): void;
 }
 
@@ -29,6 +30,14 @@ type Phase =
   | { readonly name: 'opening'; readonly run?: SourceRun }
   | { readonly name: 'live'; readonly run: SourceRun };
 
+/** How a source ended. */
+interface Ending {
+  readonly error: unknown;
+}
+
+/** From one opening to the next, whatever `reopen` allows: sources that are over at once must not keep this process busy. */
+const PAUSE_MS = 100;
+
 /** Keeps one source at most: opens it when it is wanted, and no other until everything of the last one is gone. */
 export class SourceKeeper {
   readonly #settings: HubSettings;
@@ -36,13 +45,14 @@ export class SourceKeeper {
   #phase: Phase = { name: 'idle' };
   /** Of the present phase: the end of lingering in `live`, the next question in `opening` without a run. */
   #timer: Disposable | undefined;
-  /** Bounds the wait of those who came while no source could be called. */
+  /** Bounds the wait of those who have no byte while no source can be called. */
   #patience: Disposable | undefined;
   #restarted: PromiseWithResolvers<void> | undefined;
   #closed: PromiseWithResolvers<void> | undefined;
   /** How the last source ended, while `reopen` still has to be asked about it. */
-  #ending: { readonly error?: unknown } | undefined;
+  #ending: Ending | undefined;
   #openingsSinceIdle = 0;
+  #openedAt = Number.NEGATIVE_INFINITY;
 
   constructor(settings: HubSettings, owner: SourceOwner) {
     this.#settings = settings;
@@ -57,18 +67,22 @@ export class SourceKeeper {
     return this.#closed !== undefined;
   }
 
-  /** A subscriber came. */
+  /** A subscriber came. Where the others wait for the next source it is asked for at once: much may have changed. */
   want(): void {
     const { name } = this.#phase;
     if (name === 'idle') this.#open();
     else if (name === 'live') this.#timer?.[Symbol.dispose]();
-    else if (!this.#run) this.#patience ??= after(this.#settings.startTimeoutMs, () => this.#expire());
+    else if (!this.#run) {
+      this.#beginPatience();
+      if (name === 'opening' && this.#ending) this.#askToReopen(this.#ending);
+    }
   }
 
-  /** The last subscriber left. */
+  /** The last subscriber left: nobody stays for the next source. */
   unwant(): void {
     const { closeAfterMs } = this.#settings;
     this.#endPatience();
+    this.#ending = undefined;
     if (this.#phase.name === 'live' && closeAfterMs > 0) this.#timer = after(closeAfterMs, () => this.#shut());
     else this.#shut();
   }
@@ -116,6 +130,7 @@ export class SourceKeeper {
     this.#endPatience();
     this.#ending = undefined;
     this.#openingsSinceIdle++;
+    this.#openedAt = now();
     this.#transition({ name: 'opening', run });
     run.start();
     this.#owner.opened();
@@ -131,9 +146,12 @@ export class SourceKeeper {
     const wasLive = this.#phase.name === 'live';
     this.#owner.flush();
     // Before anyone is told, so that the last who leaves does not shut it again.
-    this.#shut(error);
+    this.#shut(isFault(error) ? error : new SourceEndedError(this.#settings.name, { cause: error }));
     this.#owner.over(error, wasLive);
-    if (this.#settings.reopen && this.#owner.isWanted()) this.#ending = { error };
+    if (this.#settings.reopen && this.#owner.isWanted()) {
+      this.#ending = { error };
+      this.#beginPatience();
+    }
     if (!wasLive) this.#settleRestart((restarted) => restarted.reject(error));
     if (error !== undefined) this.#owner.failed(error);
   }
@@ -167,22 +185,28 @@ export class SourceKeeper {
   }
 
   /** The answer counts only if `reopen` itself did not close or restart the hub or make the last subscriber leave. */
-  #askToReopen(ending: { readonly error?: unknown }): void {
+  #askToReopen(ending: Ending): void {
     const phase = this.#phase;
     const answer = this.#answer(ending);
     if (this.#phase !== phase) return;
     if (!this.#owner.isWanted() || this.#ending !== ending) this.#goOn();
     else if (!answer) this.#giveUp(ending);
-    else if (answer.allowed) this.#open();
-    else this.#askAgainAfter(answer.retryAfterMs, ending);
+    else if (!answer.allowed) this.#waitFor(answer.retryAfterMs, () => this.#askToReopen(ending));
+    else this.#openAfterPause();
   }
 
-  #askAgainAfter(ms: number, ending: { readonly error?: unknown }): void {
+  #openAfterPause(): void {
+    const pauseMs = this.#openedAt + PAUSE_MS - now();
+    if (pauseMs > 0) this.#waitFor(pauseMs, () => this.#open());
+    else this.#open();
+  }
+
+  #waitFor(ms: number, next: () => void): void {
     this.#transition({ name: 'opening' });
-    this.#timer = after(ms, () => this.#askToReopen(ending));
+    this.#timer = after(ms, next);
   }
 
-  #giveUp(ending: { readonly error?: unknown }): void {
+  #giveUp(ending: Ending): void {
     this.#ending = undefined;
     this.#transition({ name: 'closing' });
     this.#owner.givenUp(ending.error);
@@ -190,7 +214,7 @@ export class SourceKeeper {
   }
 
   /** A `reopen` that throws, or whose answer is none, has not allowed it. */
-  #answer({ error }: { readonly error?: unknown }): ReturnType<FanoutReopen> {
+  #answer({ error }: Ending): ReturnType<FanoutReopen> {
     const end = { openings: this.#openingsSinceIdle, ...(error !== undefined && { error }) };
     try {
       return checkReopenAnswer(this.#settings.reopen?.(end));
@@ -200,10 +224,14 @@ export class SourceKeeper {
     }
   }
 
+  #beginPatience(): void {
+    this.#patience ??= after(this.#settings.startTimeoutMs, () => this.#expire());
+  }
+
   #expire(): void {
     const { name, startTimeoutMs } = this.#settings;
-    this.#patience = undefined;
-    this.#owner.expired(new SourceStartTimeoutError(name, startTimeoutMs));
+    const nextMs = this.#owner.expired(new SourceStartTimeoutError(name, startTimeoutMs));
+    this.#patience = nextMs === undefined ? undefined : after(nextMs, () => this.#expire());
   }
 
   #endPatience(): void {

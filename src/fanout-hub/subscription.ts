@@ -62,6 +62,7 @@ export class HubSubscription implements Subscription {
   #finalBytes: number | undefined;
   #lagTimer: Disposable | undefined;
   #signal: Disposable | undefined;
+  readonly #since = now();
 
   constructor(sink: Sink, owner: SubscriptionOwner, limits: SubscriptionLimits) {
     this.#sink = sink;
@@ -96,9 +97,15 @@ export class HubSubscription implements Subscription {
     return this.#lagClock.given > 0;
   }
 
+  /** Milliseconds since it came. */
+  get waitedMs(): number {
+    return now() - this.#since;
+  }
+
   /** Watches for the subscriber to go; may end the subscription at once. */
   open(signal: AbortSignal | undefined): void {
-    this.#signal = onAbort(signal, (reason) => this.end('left', reason));
+    if (signal?.aborted) this.end('left', signal.reason);
+    else this.#signal = onAbort(signal, (reason) => this.end('left', reason));
     if (this.isOpen) this.#sink.open((error) => this.end('left', error));
   }
 

@@ -2,23 +2,8 @@ import { expect, test } from 'vitest';
 import type { FanoutHubEvents } from '../../src/fanout-hub/events.ts';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
 import { eventually } from '../support/eventually.ts';
+import { Uncaught } from '../support/uncaught.ts';
 import { ScriptedSource, Sponge } from './support.ts';
-
-/** Collects uncaught exceptions instead of the test runner, which would fail the run for them. */
-class Uncaught implements Disposable {
-  readonly errors: unknown[] = [];
-  readonly #others = process.listeners('uncaughtException');
-  readonly #collect = (error: unknown) => void this.errors.push(error);
-
-  constructor() {
-    process.removeAllListeners('uncaughtException').on('uncaughtException', this.#collect);
-  }
-
-  [Symbol.dispose](): void {
-    process.off('uncaughtException', this.#collect);
-    for (const other of this.#others) process.on('uncaughtException', other);
-  }
-}
 
 test.each<keyof FanoutHubEvents>(['open', 'live', 'lag', 'failure', 'idle'])(
   'a listener of %s that throws is an uncaught exception, once; the hub and the others go on',
