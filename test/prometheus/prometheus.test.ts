@@ -1,5 +1,8 @@
 import { PassThrough } from 'node:stream';
-import { FanoutHub, ManagedChild, SourceLock } from 'holdfast';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { Registry as Successor } from '@prometheus-io/client';
+import { CircuitBreaker, FanoutHub, ManagedChild, ProcessPool, SourceLock, Supervisor, TokenBucket } from 'holdfast';
 import { instrument } from 'holdfast/prometheus';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -8,16 +11,28 @@ import { temporaryDirectory } from '../support/temporary.ts';
 
 const source = 'http://joe:secret@192.168.1.20/auto/v5.1';
 let registry: Registry;
-let metrics: Disposable;
+/** The same under its new name; it shows whatever the other does. */
+let successor: Successor;
+let metrics: Disposable[];
 beforeEach(() => {
   registry = new Registry();
-  metrics = instrument(registry);
+  successor = new Successor();
+  metrics = [instrument(registry), instrument(successor)];
 });
-afterEach(() => metrics[Symbol.dispose]());
+afterEach(() => {
+  for (const each of metrics) each[Symbol.dispose]();
+});
 
 /** The values as a scrape shows them, by name and labels. */
 async function scrape(): Promise<Record<string, number>> {
-  const lines = (await registry.metrics()).split('\n').filter((line) => line && !line.startsWith('#'));
+  const texts = await Promise.all([registry.metrics(), successor.metrics()]);
+  const [samples = {}, others = {}] = texts.map(samplesOf);
+  expect(Object.keys(others)).toEqual(Object.keys(samples));
+  return samples;
+}
+
+function samplesOf(text: string): Record<string, number> {
+  const lines = text.split('\n').filter((line) => line && !line.startsWith('#'));
   return Object.fromEntries(
     lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]),
   );
@@ -30,6 +45,11 @@ test('counters exist at 0 before anything happened, so that their rates are know
     holdfast_children_active: 0,
     holdfast_fanout_bytes_in_total: 0,
     holdfast_fanout_bytes_out_total: 0,
+    holdfast_pool_spawn_timeout_total: 0,
+    holdfast_pool_acquisition_latency_seconds_count: 0,
+    holdfast_restart_storms_total: 0,
+    holdfast_restart_rate_per_minute: 0,
+    holdfast_token_bucket_available: 0,
   });
 });
 
@@ -76,6 +96,88 @@ describe('a hub', () => {
       expect(await scrape()).toMatchObject({ 'holdfast_fanout_dropped_total{name="six",reason="lagged"}': 1 }),
     );
   });
+});
+
+describe('failure control', () => {
+  test('a circuit is shown by its name as 0, 1 or 2; of two of one name the worse', async () => {
+    using first = new CircuitBreaker({ name: 'tuner', failureThreshold: 1, cooldownMs: 5 });
+    const state = 'holdfast_circuit_breaker_state{id="tuner"}';
+    expect(await scrape()).toMatchObject({ [state]: 0 });
+    first.recordFailure();
+    expect(await scrape()).toMatchObject({ [state]: 2 });
+    await eventually(async () => expect(await scrape()).toMatchObject({ [state]: 1 }));
+    const second = new CircuitBreaker({ name: 'tuner' });
+    using _isolated = second.isolate();
+    expect(await scrape()).toMatchObject({ [state]: 2 });
+    second[Symbol.dispose]();
+    expect(await scrape()).toMatchObject({ [state]: 1 });
+    first[Symbol.dispose]();
+    expect(await scrape()).not.toHaveProperty([state]);
+  });
+
+  test('the tokens of all buckets that are open are added up', async () => {
+    const buckets = [3, 4].map((capacity) => new TokenBucket({ capacity, refillPerSecond: 0.001 }));
+    expect((await scrape()).holdfast_token_bucket_available).toBeCloseTo(7);
+    buckets[0]?.close();
+    expect((await scrape()).holdfast_token_bucket_available).toBeCloseTo(4);
+    buckets[1]?.close();
+  });
+
+  test('a pool shows who has and who waits for a slot, how long that took, and what came too late', async () => {
+    const pool = new ProcessPool({ max: 1, acquire: { spawnTimeoutMs: 20, maxAttempts: 1 } });
+    const sleeper = () => ManagedChild.spawn('sleep', ['300'], { graceMs: 0 });
+    await pool.acquire(() => new Promise<ManagedChild>(() => {})).catch(() => {});
+    const other = new ProcessPool({ max: 1 });
+    await using lease = await other.acquire(sleeper);
+    const waiting = other.acquire(sleeper);
+    expect(await scrape()).toMatchObject({
+      holdfast_pool_spawn_timeout_total: 1,
+      holdfast_pool_active: 1,
+      holdfast_pool_max: 2,
+      holdfast_pool_waiting: 1,
+      holdfast_pool_acquisition_latency_seconds_count: 1,
+      'holdfast_pool_acquisition_latency_seconds_bucket{le="+Inf"}': 1,
+      'holdfast_pool_acquisition_latency_seconds_bucket{le="90"}': 1,
+    });
+    await lease.release();
+    await (await waiting).release();
+    await other.close();
+    expect(await scrape()).toMatchObject({ holdfast_pool_active: 0, holdfast_pool_max: 1, holdfast_pool_waiting: 0 });
+  });
+
+  test('a supervisor shows restarts by service, storms and silences, and forgets what is stopped', async () => {
+    const supervisor = new Supervisor({
+      ...{ intensity: 2, cooldownMs: 0, breaker: false, stableAfterMs: 60, startGraceMs: 0 },
+      backoff: { minMs: 0 },
+      heartbeat: { timeoutMs: 10, misses: 1 },
+    });
+    supervisor.start('silent', ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', reject)));
+    await eventually(async () =>
+      expect(await scrape()).toMatchObject({
+        'holdfast_restarts_total{id="silent"}': 2,
+        holdfast_restart_rate_per_minute: 2,
+        holdfast_restart_storms_total: 1,
+        'holdfast_health_timeouts_total{id="silent"}': 3,
+      }),
+    );
+    await supervisor.close();
+    const after = await scrape();
+    expect(after).not.toHaveProperty(['holdfast_restarts_total{id="silent"}']);
+    expect(after).not.toHaveProperty(['holdfast_health_timeouts_total{id="silent"}']);
+    expect(after).toMatchObject({ holdfast_restart_storms_total: 1 });
+  });
+});
+
+test('what is dropped without a word is not kept by being shown', async () => {
+  const { gc } = globalThis as { gc?: () => void };
+  const references = Array.from({ length: 1_000 }, (_, n) => new WeakRef(new CircuitBreaker({ name: `key ${n}` })));
+  setFlagsFromString('--expose-gc');
+  const collect = gc ?? (runInNewContext('gc') as () => void);
+  await eventually(() => {
+    collect();
+    expect(references.filter((reference) => reference.deref()).length).toBe(0);
+  });
+  expect(Object.keys(await scrape()).filter((name) => name.includes('circuit_breaker'))).toEqual([]);
 });
 
 function endless({ signal }: { signal: AbortSignal }): PassThrough {
