@@ -4,6 +4,7 @@ import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import { Channels } from './channels.ts';
 import type { Config } from './config.ts';
 import { configuredSources, unreadableFiles } from './configured-sources.ts';
+import { type Controls, createControls } from './controls.ts';
 import { startDemo } from './demo.ts';
 import { Directory } from './directory.ts';
 import { DirectoryReport } from './directory-report.ts';
@@ -20,6 +21,7 @@ export class Publisher implements AsyncDisposable {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics = new PublisherMetrics();
+  readonly #controls: Controls;
   readonly #channels: Channels;
   readonly #tuners: readonly Tuner[];
   readonly #directory: Directory;
@@ -53,7 +55,8 @@ export class Publisher implements AsyncDisposable {
     this.#config = config;
     this.#log = log;
     this.#simulator = simulator;
-    this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg }, log);
+    this.#controls = createControls(config, log);
+    this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg, controls: this.#controls }, log);
     this.#metrics.observe(this.#channels);
     this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map((address) => new Tuner(address));
     const report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
@@ -118,6 +121,8 @@ export class Publisher implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#directory[Symbol.dispose]();
     await this.#channels[Symbol.asyncDispose]();
+    await this.#controls.supervisor.close();
+    await this.#controls.pool.close();
     await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#simulator?.close()]);
     this.#metrics[Symbol.dispose]();
   }

@@ -1,18 +1,30 @@
+import type { ServerResponse } from 'node:http';
 import {
+  AcquireTimeoutError,
+  type ChildExit,
+  ChildExitError,
   FanoutHub,
   type FanoutSourceContext,
   type LockHolder,
   type LockWarning,
   type ManagedChild,
+  RestartRefusedError,
   redactCredentials,
   SourceBusyError,
+  SourceEndedError,
   SourceLock,
+  type SpawnContext,
+  type Subscription,
   sourceKey,
+  WaiterLimitError,
 } from 'holdfast';
+import type { Controls } from './controls.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from './directory.ts';
 import { startEncoder } from './encoder.ts';
-import { type Failure, failureOf, noTunerErrorOr } from './failure.ts';
+import { PublisherFullError } from './errors.ts';
+import { type Failure, failureOf, isFaultOfSource, noTunerErrorOr } from './failure.ts';
 import type { Logger } from './log.ts';
+import { Reopening } from './reopening.ts';
 import { identify, namesOf } from './source-identity.ts';
 
 /** What all channels have in common. */
@@ -22,11 +34,19 @@ export interface ChannelSettings {
   readonly startTimeoutMs: number;
   /** A live source that gives nothing for so long is over. */
   readonly stallTimeoutMs: number;
+  readonly maxViewers: number;
   /** The ffmpeg to run; throws an error that says how to get one. */
   readonly ffmpeg: () => string;
+  readonly controls: Controls;
 }
 
 const PACKET_BYTES = 188;
+/** What an opening has of the time to start: who waits is told what it failed with, and not only that it took too long. */
+const OPENING_SHARE = 0.9;
+/** What ffmpeg has of what is left of that: its own time-out tells more than that of the pool. */
+const ENCODER_SHARE = 0.95;
+/** When a viewer who finds every process taken may try again. */
+const FULL_RETRY_MS = 10_000;
 /** A dead publisher's ffmpeg is ended by its guard well within this. */
 const ORPHAN_TIMEOUT_MS = 500;
 
@@ -41,9 +61,12 @@ export class Channel implements AsyncDisposable {
   /** Where the source is now; a device that got another address goes on under the same id. */
   #entry: DirectoryEntry;
   /** What is known of the source's locks without asking anybody, and what its last opening found out. */
+  readonly #reopening: Reopening;
   #namedKeys: ReadonlySet<string>;
   #openedKeys: ReadonlySet<string> = new Set();
   #openedAt = 0;
+  /** Whether ffmpeg runs, or is about to. */
+  #isOpen = false;
   #liveSince: Date | undefined;
   #lastError: (Failure & { readonly at: Date }) | undefined;
 
@@ -52,13 +75,15 @@ export class Channel implements AsyncDisposable {
     this.#namedKeys = keysOf(namesOf(entry.url, entry.device));
     this.#settings = settings;
     this.#log = log.child({ channel: entry.id });
+    this.#reopening = new Reopening(entry.id, settings.controls.supervisor, this.#log);
     this.hub = new FanoutHub({
       name: entry.id,
       align: PACKET_BYTES,
       startTimeoutMs: settings.startTimeoutMs,
-      stallTimeoutMs: settings.stallTimeoutMs,
       closeAfterMs: settings.closeAfterMs,
+      maxSubscribers: settings.maxViewers,
       source: (context) => this.#open(context),
+      reopen: () => this.#reopening.ask(),
     });
     this.#listen();
   }
@@ -68,9 +93,25 @@ export class Channel implements AsyncDisposable {
   }
 
   set entry(entry: DirectoryEntry) {
-    if (entry.url !== this.#entry.url) this.#openedKeys = new Set();
+    if (entry.url !== this.#entry.url) this.#moved();
     this.#entry = entry;
     this.#namedKeys = keysOf(namesOf(entry.url, entry.device));
+  }
+
+  /** What failed where it was before says nothing about where it is now. */
+  #moved(): void {
+    this.#openedKeys = new Set();
+    if (this.#isOpen) return;
+    this.#lastError = undefined;
+    const forgotten = this.#settings.controls.supervisor.stop(this.#entry.id);
+    forgotten.catch(() => {}).then(() => this.#openAnew());
+  }
+
+  /** For viewers who wait for where it was; an opening that fails tells of itself. */
+  #openAnew(): void {
+    if (this.#isOpen) return;
+    this.#reopening.askAtOnce();
+    if (this.hub.state === 'opening') this.hub.restart().catch(() => {});
   }
 
   get liveSince(): Date | undefined {
@@ -87,12 +128,36 @@ export class Channel implements AsyncDisposable {
    * for as long as the directory believes anything: only another viewer can find out that it is well again.
    */
   get isAvailable(): boolean {
-    return !isStale(this.#entry) && !this.#hasJustFailed;
+    return !isStale(this.#entry) && !this.#hasJustFailed && !this.refusal;
   }
 
   get #hasJustFailed(): boolean {
     const { status, at = 0 } = this.#lastError ?? {};
     return (status === 502 || status === 504) && Date.now() - Number(at) < DIRECTORY_TTL_MS;
+  }
+
+  /** Why nobody who comes now would see anything for a while; undefined if it can be tried, or runs. */
+  get refusal(): RestartRefusedError | undefined {
+    const { id } = this.#entry;
+    const verdict = this.#settings.controls.supervisor.canRestart(id);
+    if (this.#isOpen || verdict.allowed) return undefined;
+    return new RestartRefusedError(id, verdict.why, verdict.retryAfterMs);
+  }
+
+  /** What a viewer is told who comes while it is refused. */
+  get refused(): Failure | undefined {
+    const { refusal } = this;
+    if (!refusal) return undefined;
+    const failure = failureOf(refusal);
+    return this.#lastError
+      ? { ...failure, detail: `${failure.detail}; it failed with: ${this.#lastError.detail}` }
+      : failure;
+  }
+
+  /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
+  watch(response: ServerResponse): Subscription {
+    this.#reopening.askAtOnce();
+    return this.hub.pipe(response);
   }
 
   /** Whether a lock is this channel's source, by what is known about it so far. */
@@ -101,21 +166,58 @@ export class Channel implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.hub.close();
+    // Together, so that a channel which gets the same id meanwhile is left alone.
+    await Promise.all([this.#settings.controls.supervisor.stop(this.#entry.id), this.hub.close()]);
   }
 
   async #open({ signal, use }: FanoutSourceContext): Promise<ManagedChild> {
+    const { supervisor } = this.#settings.controls;
+    this.#isOpen = true;
+    try {
+      const child = await supervisor.attempt(this.#entry.id, ({ signal }) => this.#start({ signal, use }), { signal });
+      void child.closed.then((exit) => this.#ended(exit, signal));
+      return child;
+    } catch (error) {
+      this.#isOpen = false;
+      throw error;
+    }
+  }
+
+  #ended(exit: ChildExit, { reason }: AbortSignal): void {
+    this.#isOpen = false;
+    this.#closed();
+    // Of any other end the hub tells.
+    if (this.hub.state === 'closed') return;
+    if (exit.reason === 'exited' && exit.code === 0) this.#failed(new ChildExitError('ffmpeg', exit));
+    else if (reason instanceof SourceEndedError && reason.cause === undefined) this.#failed(reason);
+  }
+
+  async #start({ signal, use }: FanoutSourceContext): Promise<ManagedChild> {
     const { url, device: known, name, id } = this.#entry;
-    const { startTimeoutMs } = this.#settings;
+    const { controls, startTimeoutMs, stallTimeoutMs } = this.#settings;
+    const deadline = performance.now() + OPENING_SHARE * startTimeoutMs;
     const ffmpeg = this.#settings.ffmpeg();
     const { names, device } = await identify(url, known, signal);
     this.#openedKeys = keysOf(names);
     const holds = use(await this.#lock(names, signal));
+    const leftMs = () => Math.max(1, deadline - performance.now());
+    const spawn = ({ signal }: SpawnContext) => {
+      const startTimeoutMs = ENCODER_SHARE * leftMs();
+      return startEncoder(ffmpeg, { url, name }, { holds, startTimeoutMs, stallTimeoutMs, signal });
+    };
     try {
-      return await startEncoder(ffmpeg, { url, name }, { signal, holds, startTimeoutMs });
+      return use(await controls.pool.acquire(spawn, { key: id, signal, timeoutMs: leftMs() })).child;
     } catch (error) {
+      if (isOfFullPool(error)) throw this.#full(error);
       throw await noTunerErrorOr(error, id, device);
     }
+  }
+
+  #full(cause: unknown): PublisherFullError {
+    const { max, active, starting } = this.#settings.controls.pool.stats();
+    const why =
+      active + starting >= max ? `reads ${max} channels already (--max-processes)` : 'opens too many channels at once';
+    return new PublisherFullError(why, FULL_RETRY_MS, cause);
   }
 
   /** Who comes second is told at once who is first; only what a dead publisher left behind is waited for, it ends. */
@@ -137,6 +239,7 @@ export class Channel implements AsyncDisposable {
       // One that is wanted again while it closes was never idle.
       this.#closed();
       this.#openedAt = performance.now();
+      this.#reopening.opened();
       this.#log.info(`channel ${id}: opening ${redactCredentials(this.#entry.url)}`);
     });
     this.hub.on('live', () => {
@@ -157,10 +260,18 @@ export class Channel implements AsyncDisposable {
   #failed(error: unknown): void {
     const failure = failureOf(error);
     this.#lastError = { ...failure, at: new Date() };
+    if (!isFaultOfSource(error)) this.#reopening.postpone(failure);
     const { holder, detail, title } = failure;
-    const says = error instanceof SourceBusyError ? `skipped, ${detail}` : `${title}: ${detail}`;
+    const hasViewers = this.hub.subscribers > 0;
+    const says = error instanceof SourceBusyError && !hasViewers ? `skipped, ${detail}` : `${title}: ${detail}`;
     this.#log.warn({ status: failure.status, ...(holder && { holder }) }, `channel ${this.#entry.id}: ${says}`);
   }
+}
+
+/** It may have had a process at last, but too late to be given up for that it took too long. */
+function isOfFullPool(error: unknown): boolean {
+  if (error instanceof AcquireTimeoutError) return error.queuedMs > error.waitedMs / 2;
+  return error instanceof WaiterLimitError;
 }
 
 /** Without those of a name that can't be looked at now (a link to itself, a closed directory); its opening says why. */

@@ -23,6 +23,9 @@ export interface Config {
   readonly closeAfterMs: number;
   readonly startTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  readonly restartCooldownMs: number;
+  readonly maxProcesses: number;
+  readonly maxViewers: number;
   readonly log: LogFormat;
 }
 
@@ -58,6 +61,9 @@ const schema = z.strictObject({
   closeAfterMs: whole(0, 86_400_000).default(0),
   startTimeoutMs: whole(100, 600_000).default(15_000),
   stallTimeoutMs: whole(100, 600_000).default(10_000),
+  restartCooldownMs: whole(0, 86_400_000).default(30_000),
+  maxProcesses: whole(1, 10_000).default(32),
+  maxViewers: whole(1, 1_000_000).default(10_000),
   log: z.enum(['pretty', 'json'], '"pretty" or "json"').default('pretty'),
 });
 
@@ -166,7 +172,7 @@ function show(value: unknown): string {
 }
 
 function isNumeric(flag: string): boolean {
-  return flag === 'port' || flag.endsWith('-ms');
+  return flag === 'port' || flag.endsWith('-ms') || flag.startsWith('max-');
 }
 
 function isDigits(value: unknown): boolean {

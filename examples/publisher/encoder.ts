@@ -14,6 +14,8 @@ export interface EncoderTerms {
   /** Held until ffmpeg is gone, even if this process is killed. */
   readonly holds: SourceLock;
   readonly startTimeoutMs: number;
+  /** It is ended when it has written nothing for so long. */
+  readonly stallTimeoutMs: number;
 }
 
 /**

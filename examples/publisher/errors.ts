@@ -15,6 +15,18 @@ export class NoTunerError extends HoldfastError {
   }
 }
 
+/** As many channels are read, or opened at once, as this publisher may; it says nothing about the source. */
+export class PublisherFullError extends HoldfastError {
+  readonly code = 'PUBLISHER_FULL';
+  override readonly retryable = true;
+  override readonly retryAfterMs: number;
+
+  constructor(why: string, retryAfterMs: number, cause: unknown) {
+    super(`this publisher ${why}`, { cause });
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
 /** What ffmpeg writes is no MPEG-TS. */
 export class NotMpegTsError extends HoldfastError {
   readonly code = 'PUBLISHER_NOT_MPEG_TS';

@@ -1,19 +1,27 @@
 import { hostname } from 'node:os';
 import {
+  AcquireTimeoutError,
+  AdmissionError,
   ChildExitError,
+  ClosedError,
   HoldfastError,
+  LockDirectoryError,
   type LockHolder,
   ReadyTimeoutError,
+  RestartRefusedError,
   redactCredentials,
   SourceBusyError,
   SourceStartTimeoutError,
+  SpawnError,
   SubscriberLimitError,
 } from 'holdfast';
-import type { DeviceClient, TunerStatus } from '../hdhomerun/index.ts';
-import { NoTunerError } from './errors.ts';
+import { type DeviceClient, ProgramNotFoundError, type TunerStatus } from '../hdhomerun/index.ts';
+import { NoTunerError, PublisherFullError } from './errors.ts';
 
 /** When a viewer who finds every tuner taken may try again. */
 const TUNER_RETRY_MS = 10_000;
+/** And one whom the channel has no room for. */
+const VIEWER_RETRY_MS = 10_000;
 const STATUS_TIMEOUT_MS = 1_000;
 
 /** Why a channel could not be opened, in the terms of HTTP and for people; no credential is in it. */
@@ -29,26 +37,77 @@ export interface Failure {
   readonly deviceError?: string | undefined;
 }
 
+/** What is said of an error, and whether it tells anything about the source: else its circuit takes no note of it. */
+interface Kind extends Pick<Failure, 'status' | 'title' | 'deviceError' | 'retryAfterMs'> {
+  readonly isOfSource: boolean;
+}
+
+const FULL: Kind = {
+  ...{ status: 503, title: 'This publisher is full', isOfSource: false },
+  ...{ deviceError: '805 All Tuners In Use', retryAfterMs: VIEWER_RETRY_MS },
+};
+const NO_PROGRAM: Kind = { status: 502, title: 'ffmpeg could not be started', isOfSource: false };
+const LATE: Kind = { status: 504, title: 'The source did not start in time', isOfSource: true };
+const UNREADABLE: Kind = { status: 502, title: 'The source could not be read', isOfSource: true };
+
+const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error, said: Kind])[] = [
+  [SourceBusyError, { status: 409, title: 'Another process holds this source', isOfSource: false }],
+  [NoTunerError, { status: 503, title: 'No tuner is free', isOfSource: false }],
+  [RestartRefusedError, { status: 503, title: 'The source failed a moment ago', isOfSource: false }],
+  [PublisherFullError, FULL],
+  [AdmissionError, FULL],
+  [SubscriberLimitError, { status: 429, title: 'Too many viewers', isOfSource: false, retryAfterMs: VIEWER_RETRY_MS }],
+  [ClosedError, { status: 503, title: 'This publisher stops', isOfSource: false }],
+  [SourceStartTimeoutError, LATE],
+  [ReadyTimeoutError, LATE],
+  [AcquireTimeoutError, LATE],
+  [ProgramNotFoundError, NO_PROGRAM],
+  [SpawnError, NO_PROGRAM],
+  [LockDirectoryError, { ...UNREADABLE, isOfSource: false }],
+];
+
+function kindOf(error: unknown): Kind {
+  return KINDS.find(([kind]) => error instanceof kind)?.[1] ?? UNREADABLE;
+}
+
+/** That others have it, that this host is full or lacks something, says nothing about the source. */
+export function isFaultOfSource(error: unknown): boolean {
+  return kindOf(error).isOfSource;
+}
+
 export function failureOf(error: unknown): Failure {
+  const { isOfSource: _, ...said } = kindOf(error);
   const detail = redactCredentials(error instanceof Error ? error.message : String(error));
   const code = error instanceof HoldfastError ? error.code : undefined;
   const { retryAfterMs } = error as { retryAfterMs?: number };
-  const common = { detail, code, retryAfterMs };
-  if (error instanceof SourceBusyError) return { ...common, ...conflictOf(error), status: 409, holder: error.holder };
-  if (error instanceof NoTunerError) {
-    return { ...common, status: 503, title: 'No tuner is free', deviceError: error.deviceError };
-  }
-  if (error instanceof SubscriberLimitError) return { ...common, status: 429, title: 'Too many viewers' };
-  if (error instanceof SourceStartTimeoutError || error instanceof ReadyTimeoutError) {
-    return { ...common, status: 504, title: 'The source did not start in time' };
-  }
-  return { ...common, status: 502, title: 'The source could not be read' };
+  const exact = retryAfterMs === undefined ? {} : { retryAfterMs: Math.ceil(retryAfterMs) };
+  return { ...said, detail, code, ...exact, ...detailsOf(error, detail) };
+}
+
+function detailsOf(error: unknown, detail: string): Partial<Failure> {
+  if (error instanceof SourceBusyError) return { ...conflictOf(error), holder: error.holder };
+  if (error instanceof NoTunerError) return { deviceError: error.deviceError };
+  if (error instanceof RestartRefusedError) return refusalOf(error);
+  if (error instanceof SubscriberLimitError) return { detail: `${detail}; see --max-viewers` };
+  return {};
+}
+
+const REFUSALS: Record<RestartRefusedError['why'], string> = {
+  'circuit-open': 'The source failed too often',
+  storm: 'Too many sources fail',
+  cooldown: 'The source failed a moment ago',
+  backoff: 'The source failed a moment ago',
+};
+
+function refusalOf({ why, retryAfterMs }: RestartRefusedError): Pick<Failure, 'title' | 'detail' | 'deviceError'> {
+  const detail = `it is not opened again for ${Math.ceil(retryAfterMs / 1_000)} s (${why})`;
+  return { title: REFUSALS[why], detail, deviceError: '807 No Video Data' };
 }
 
 /** Two ids of one source are a conflict within this publisher: its own pid and command would tell nobody that. */
-function conflictOf({ key, holder }: SourceBusyError): Partial<Failure> & Pick<Failure, 'title'> {
+function conflictOf({ key, holder }: SourceBusyError): Partial<Failure> {
   const isOurs = holder?.pid === process.pid && holder.host === hostname();
-  if (!isOurs) return { title: 'Another process holds this source' };
+  if (!isOurs) return {};
   const detail = `another channel of this publisher reads ${key} already; watch that one`;
   return { title: 'Another channel of this publisher holds this source', detail };
 }

@@ -21,11 +21,16 @@ usage: holdfast-publisher [flags]
   --lock-dir <path>        where the source locks of this host are (see SourceLock of holdfast)
   --close-after-ms <ms>    how long a source is kept after its last viewer (0)
   --start-timeout-ms <ms>  how long a source may take to its first byte (15000)
-  --stall-timeout-ms <ms>  how long a live source may give nothing until its viewers' streams end (10000)
+  --stall-timeout-ms <ms>  how long a live source may give nothing until it is opened anew (10000)
+  --restart-cooldown-ms <ms>
+                           the least time between two restarts of one channel (30000)
+  --max-processes <count>  channels that are read at a time (32)
+  --max-viewers <count>    viewers of one channel (10000)
   --log <pretty|json>      lines for people, or one JSON object per record (pretty)
   --config <file>          JSON with fields named like the flags: port, bind, device (a list), source (an object:
                            id to url, or to { "url", "name", "number" }), demo, advertise, lockDir, closeAfterMs,
-                           startTimeoutMs, stallTimeoutMs, log. A flag wins over a field; devices and sources are added
+                           startTimeoutMs, stallTimeoutMs, restartCooldownMs, maxProcesses, maxViewers, log. A flag wins over
+                           a field; devices and sources are added
   --help, --version
 `;
 
@@ -44,6 +49,9 @@ const OPTIONS = {
   'close-after-ms': string,
   'start-timeout-ms': string,
   'stall-timeout-ms': string,
+  'restart-cooldown-ms': string,
+  'max-processes': string,
+  'max-viewers': string,
   log: string,
   config: string,
   help: boolean,

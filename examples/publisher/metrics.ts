@@ -1,10 +1,17 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from '@prometheus-io/client';
+import { ManagedChild } from 'holdfast';
 import { instrument } from 'holdfast/prometheus';
-import { Counter, Gauge, Registry } from 'prom-client';
 import type { Channel } from './channel.ts';
 import type { Channels } from './channels.ts';
 import { isStale } from './directory.ts';
 
-/** What Prometheus is shown: every lock, child and hub by holdfast's own adapter, and what only the publisher knows. */
+/** `promtool check metrics` refuses their names: gauges that are named as counters, and what has its type in its name. */
+const MISNAMED = [
+  ...['nodejs_active_handles_total', 'nodejs_active_requests_total', 'nodejs_active_resources_total'],
+  ...['nodejs_eventloop_utilization_histogram', 'nodejs_eventloop_utilization_summary'],
+];
+
+/** What Prometheus is shown: all that holdfast's own adapter does, this process, and what only the publisher knows. */
 export class PublisherMetrics implements Disposable {
   readonly registry: Registry = new Registry();
   readonly #instrumented: Disposable;
@@ -13,6 +20,16 @@ export class PublisherMetrics implements Disposable {
   /** Before any channel is made, so that every hub is seen. */
   constructor() {
     this.#instrumented = instrument(this.registry);
+    collectDefaultMetrics({ register: this.registry });
+    for (const name of MISNAMED) this.registry.removeSingleMetric(name);
+    new Gauge({
+      name: 'publisher_orphans',
+      help: 'Processes on this host whose owner is dead',
+      registers: [this.registry],
+      async collect() {
+        this.set((await ManagedChild.sweepOrphans()).length);
+      },
+    });
     this.#refreshFailures = new Counter({
       name: 'publisher_lineup_refresh_failures_total',
       help: 'Refreshes of a lineup or of the configuration that failed',

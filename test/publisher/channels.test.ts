@@ -1,4 +1,4 @@
-import { symlinkSync } from 'node:fs';
+import { rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { sourceKey } from 'holdfast';
@@ -6,14 +6,17 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import type { Channel } from '../../examples/publisher/channel.ts';
 import { Channels } from '../../examples/publisher/channels.ts';
+import { type Controls, createControls } from '../../examples/publisher/controls.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry } from '../../examples/publisher/directory.ts';
 import { channelView, publicStream } from '../../examples/publisher/http/views.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
+import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
 
 let channels: Channels;
+let controls: Controls;
 let folder: string;
 let recording: string;
 /** The sentences of the log. */
@@ -25,19 +28,25 @@ beforeEach(async () => {
   await makeRecording(recording);
   said = [];
   vi.spyOn(process.stdout, 'write').mockImplementation((line) => said.push(JSON.parse(String(line)).msg) > 0);
+  const log = createLog('json');
+  controls = createControls({ maxProcesses: 8, restartCooldownMs: 0 }, log);
   const settings = {
     lockDir: join(folder, 'locks'),
     closeAfterMs: 0,
     startTimeoutMs: 5_000,
     stallTimeoutMs: 10_000,
+    maxViewers: 100,
     ffmpeg: findFfmpeg,
+    controls,
   };
-  channels = new Channels(settings, createLog('json'));
+  channels = new Channels(settings, log);
 });
 
 afterEach(async () => {
   vi.useRealTimers();
   await channels[Symbol.asyncDispose]();
+  await controls.supervisor.close();
+  await controls.pool.close();
   vi.restoreAllMocks();
 });
 
@@ -111,11 +120,31 @@ describe('the channels', () => {
     channels.sync([{ ...entry('gone', 3 * DIRECTORY_TTL_MS), url: join(folder, 'gone.ts') }]);
     const gone = channels.get('gone');
     await gone?.hub.pipe(new PassThrough()).ended;
-    await eventually(() => expect(gone?.lastError?.status).toBe(502));
+    await eventually(() => expect([gone?.lastError?.status, gone?.refusal]).toEqual([502, undefined]));
     vi.useFakeTimers({ toFake: ['Date'], now: Number(gone?.lastError?.at) + DIRECTORY_TTL_MS - 1 });
     expect(gone?.isAvailable).toBe(false);
     vi.setSystemTime(Date.now() + 1);
     expect(gone?.isAvailable).toBe(true);
+  });
+
+  it('whose viewers wait for where it was are opened at once where it is now', async () => {
+    channels.sync([entry('a')]);
+    const a = channels.get('a') as Channel;
+    const viewer = a.hub.pipe(new PassThrough().resume());
+    await viewer.live;
+    rmSync(recording);
+    for (const pid of encoders()) process.kill(pid, 'SIGKILL');
+    await eventually(() => expect([a.hub.state, a.refusal?.why]).toEqual(['opening', 'backoff']), promisedMs(10_000));
+    const elsewhere = join(folder, 'elsewhere.ts');
+    await makeRecording(elsewhere);
+    const waits = () => said.filter((sentence) => sentence.includes('its viewers wait')).length;
+    const before = waits();
+    channels.sync([{ ...entry('a'), url: elsewhere }]);
+    await eventually(() => expect(a.hub.state).toBe('live'), promisedMs(3_000));
+    expect([waits(), said.findLast((sentence) => sentence.includes('opening'))]).toEqual([
+      before,
+      `channel a: opening ${elsewhere}`,
+    ]);
   });
 
   it('are live since their newest opening, and say that they closed, when they are wanted again while they close', async () => {

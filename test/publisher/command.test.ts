@@ -24,15 +24,15 @@ it.each([
 
 it('goes on when who reads its log goes, as head does', async () => {
   const port = await freePort();
-  const args = ['--port', String(port), '--source', 'film=/nowhere.ts', '--lock-dir', temporaryDirectory()];
+  const ids = ['a', 'b', 'c'];
+  const sources = ids.flatMap((id) => ['--source', `${id}=/nowhere/${id}.ts`]);
+  const args = ['--port', String(port), ...sources, '--lock-dir', temporaryDirectory()];
   const publisher = startProgram('examples/publisher/main.ts', {}, args);
   onTestFinished(() => publisher.kill('SIGKILL'));
   await publisher.says(/dashboard/);
   publisher.process.stdout?.destroy();
   publisher.process.stderr?.destroy();
-  for (let asked = 0; asked < 3; asked++) {
-    expect((await ask(`http://127.0.0.1:${port}/channels/film.ts`)).status).toBe(502);
-  }
+  for (const id of ids) expect((await ask(`http://127.0.0.1:${port}/channels/${id}.ts`)).status).toBe(502);
   publisher.process.kill('SIGTERM');
   expect(await publisher.exit).toBe(0);
 });

@@ -25,6 +25,9 @@ describe('the configuration', () => {
       closeAfterMs: 0,
       startTimeoutMs: 15_000,
       stallTimeoutMs: 10_000,
+      restartCooldownMs: 30_000,
+      maxProcesses: 32,
+      maxViewers: 10_000,
       log: 'pretty',
     });
   });
@@ -47,6 +50,7 @@ describe('the configuration', () => {
       '3000',
       '--stall-timeout-ms',
       '4000',
+      ...['--restart-cooldown-ms', '0', '--max-processes', '4', '--max-viewers', '5'],
       '--log',
       'json',
     ];
@@ -61,6 +65,9 @@ describe('the configuration', () => {
       closeAfterMs: 500,
       startTimeoutMs: 3_000,
       stallTimeoutMs: 4_000,
+      restartCooldownMs: 0,
+      maxProcesses: 4,
+      maxViewers: 5,
       log: 'json',
     });
   });

@@ -69,6 +69,13 @@ export class PublisherProcess implements AsyncDisposable {
     return (await fetch(this.url + path)).json();
   }
 
+  /** A metric, summed over its series, or one series, as `name{label="value"}`; 0 before there is any. */
+  async metric(name: string): Promise<number> {
+    const { text } = await ask(`${this.url}/metrics`);
+    const series = text.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+    return series.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  }
+
   async channel(id: string): Promise<Json> {
     const { channels } = await this.json('/api/channels');
     return channels.find((channel: { id: string }) => channel.id === id);

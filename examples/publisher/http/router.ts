@@ -1,7 +1,7 @@
 import type { RequestListener, ServerResponse } from 'node:http';
+import type { Registry } from '@prometheus-io/client';
 import makeRouter from 'find-my-way';
 import { redactCredentials, SourceLock } from 'holdfast';
-import type { Registry } from 'prom-client';
 import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channels.ts';
 import type { Tuner } from '../tuner.ts';

@@ -17,12 +17,14 @@ export interface ChannelView {
   readonly source: string;
   readonly available: boolean;
   readonly holder: LockHolder | null;
+  /** Why nobody who comes now would see it, and for how long at least. */
+  readonly refusal: { readonly why: string; readonly retryAfterMs: number } | null;
   readonly lastError: { readonly at: string; readonly title: string; readonly detail: string } | null;
 }
 
 /** @param locks all that are held on this host, by this process or by another. */
 export function channelView(channel: Channel, locks: readonly LockHolder[]): ChannelView {
-  const { entry, hub, liveSince, lastError } = channel;
+  const { entry, hub, liveSince, lastError, refusal } = channel;
   const { state, subscribers, bytesIn, bytesOut } = hub.stats();
   return {
     id: entry.id,
@@ -37,6 +39,7 @@ export function channelView(channel: Channel, locks: readonly LockHolder[]): Cha
     source: redactCredentials(entry.url),
     available: channel.isAvailable,
     holder: locks.find((lock) => channel.isSourceOf(lock)) ?? null,
+    refusal: refusal ? { why: refusal.why, retryAfterMs: Math.ceil(refusal.retryAfterMs) } : null,
     lastError: lastError ? { at: lastError.at.toISOString(), title: lastError.title, detail: lastError.detail } : null,
   };
 }

@@ -1,0 +1,69 @@
+import { execFileSync } from 'node:child_process';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { openDescriptors } from '../support/processes.ts';
+import { promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { ask, PublisherProcess, Viewer } from './support.ts';
+
+let simulator: HdhomerunSimulator;
+
+beforeAll(async () => {
+  simulator = await HdhomerunSimulator.start();
+});
+afterAll(() => simulator.close());
+
+async function publish(...flags: string[]): Promise<PublisherProcess> {
+  const lockDir = temporaryDirectory();
+  const publisher = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir, ...flags]);
+  await publisher.says(/3 channels/);
+  return publisher;
+}
+
+describe('a publisher that is full', () => {
+  it('of viewers of one channel answers one more with 429, and those it has stay', async () => {
+    await using publisher = await publish('--max-viewers', '1');
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await viewer.more();
+    const { status, json } = await ask(`${publisher.url}/channels/5.1.ts`);
+    expect([status, json.title, json.code]).toEqual([429, 'Too many viewers', 'HOLDFAST_SUBSCRIBER_LIMIT']);
+    await viewer.more();
+  });
+
+  it('of processes answers one more channel with 503 and Retry-After, opens it as soon as one is free', async () => {
+    const startTimeoutMs = promisedMs(2_000);
+    await using publisher = await publish('--max-processes', '1', '--start-timeout-ms', String(startTimeoutMs));
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await viewer.more();
+    const { status, headers, json, elapsedMs } = await ask(`${publisher.url}/channels/7.1.ts`);
+    expect(json.detail).toContain('reads 1 channels already (--max-processes)');
+    expect([status, json.title, json.code]).toEqual([503, 'This publisher is full', 'PUBLISHER_FULL']);
+    expect(headers.get('x-hdhomerun-error')).toBe('805 All Tuners In Use');
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(elapsedMs).toBeLessThan(startTimeoutMs + promisedMs(500));
+    const waiting = Viewer.open(`${publisher.url}/channels/7.1.ts`);
+    viewer.leave();
+    using other = await waiting;
+    expect(other.status).toBe(200);
+  });
+
+  it('of descriptors starts nothing more, and says so at once', async () => {
+    await using publisher = await publish();
+    execFileSync('prlimit', ['--pid', String(publisher.pid), `--nofile=${openDescriptors(publisher.pid) + 40}:`]);
+    const { status, headers, json } = await ask(`${publisher.url}/channels/5.1.ts`);
+    expect([status, json.title, json.code]).toEqual([503, 'This publisher is full', 'HOLDFAST_ADMISSION']);
+    expect(headers.get('x-hdhomerun-error')).toBe('805 All Tuners In Use');
+    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+  });
+
+  it('of starts at once opens so many, and the others as their turn comes', async () => {
+    const ids = Array.from({ length: 20 }, (_, index) => `s${index}`);
+    const sources = ids.flatMap((id) => ['--source', `${id}=http://127.0.0.1:9/${id}`]);
+    await using publisher = await PublisherProcess.start([...sources, '--lock-dir', temporaryDirectory()]);
+    const answers = await Promise.all(ids.map((id) => ask(`${publisher.url}/channels/${id}.ts`)));
+    expect(answers.map(({ status }) => status)).toEqual(ids.map(() => 502));
+    // 16 at once, and then 4 a second.
+    const [last] = answers.map(({ elapsedMs }) => elapsedMs).sort((a, b) => b - a);
+    expect(last).toBeGreaterThan(900);
+  });
+});
