@@ -12,7 +12,7 @@ try {
   await SourceLock.acquire('HTTP://192.168.1.20:5004/auto/v5.1');
 } catch (error) {
   if (!(error instanceof SourceBusyError)) throw error;
-  // prints: refused: held by the first reader
+  // prints: refused: held by the first reader (pid …
   console.log(`refused: held by ${error.holder?.command} (pid ${error.holder?.pid} since ${error.holder?.startedAt})`);
 }
 
