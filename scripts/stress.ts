@@ -8,13 +8,16 @@
  * is stopped or blocked, since that takes 15 to 20 s. It stops by itself at the limit; a round that did not start by then
  * is reported as not run.
  */
-import { availableParallelism } from 'node:os';
+import { randomInt } from 'node:crypto';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ManagedChild } from 'holdfast';
 import { isClean, type Verdict } from '../test/stress/judge.ts';
 import { heldFor } from '../test/stress/live-holder.ts';
 import { lockStorm } from '../test/stress/lock-storm.ts';
 import { ownerKills } from '../test/stress/owner-kills.ts';
+import { poolStorm } from '../test/stress/pool-storm.ts';
 import { waitingCost } from '../test/stress/waiting-cost.ts';
 
 const { values } = parseArgs({
@@ -64,6 +67,14 @@ const raceTests = [
   'test/publisher/exclusion',
   'test/publisher/faults',
   'test/publisher/stopping',
+  'test/process-pool',
+  'test/supervisor',
+  'test/fanout-hub/reopening',
+  'test/token-bucket/token-bucket',
+  'test/circuit-breaker/circuit-breaker',
+  'test/publisher/hopeless',
+  'test/publisher/limits',
+  'test/publisher/watched',
   'test/publisher/watching',
 ];
 const chosenTests = raceTests.filter((path) => values.only.split(',').some((part) => path.includes(part)));
@@ -74,6 +85,10 @@ const libraryTests = [
   'test/managed-child',
   'test/source-lock',
   'test/fanout-hub',
+  'test/circuit-breaker',
+  'test/token-bucket',
+  'test/process-pool',
+  'test/supervisor',
   'test/repository/node-version.test.ts',
 ];
 const results: { name: string; passed: boolean }[] = [];
@@ -132,6 +147,27 @@ await check('300 owners killed at random instants of a spawn loop: nothing survi
   console.log(counts);
   return counts.owners === 300 && counts.processes > 300 && counts.survivors === 0;
 });
+
+await check(
+  '10,000 acquires of a pool of 8 with random faults: no slot too many, none lost, no child left',
+  async () => {
+    const { counts, peak, faults } = await poolStorm({ acquires: 10_000, seed: randomInt(2 ** 31) });
+    console.log({ counts, peak, faults: faults.slice(0, 5) });
+    return faults.length === 0 && peak === 8;
+  },
+);
+
+await check('a soak of 60 s: no three storms, no orphan, no byte lost, no growth', () =>
+  succeeds('node', [
+    '--import',
+    './scripts/from-source.mjs',
+    'scripts/soak.ts',
+    '--duration',
+    '60',
+    '--report',
+    join(tmpdir(), 'holdfast-soak.html'),
+  ]),
+);
 
 const storms = [
   { backend: 'kernel', seconds: amount('storm-seconds') },

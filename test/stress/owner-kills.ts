@@ -4,6 +4,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { processesWithMark } from '../support/processes.ts';
+import { mulberry32 } from '../support/random.ts';
 
 export interface OwnerKills {
   readonly owners: number;
@@ -77,15 +78,4 @@ async function killOne(delayMs: number): Promise<{ processes: number; survivors:
       }
     }
   }
-}
-
-/** Random numbers from 0 to 1 that can be had again. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
