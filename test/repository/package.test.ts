@@ -25,7 +25,8 @@ test('installing the package pulls nothing that only the examples need', () => {
   const installed = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'));
   const kernelLocks = ['fs-native-extensions', 'require-addon', 'which-runtime', ...bare(installed)];
   const leases = ['proper-lockfile', 'graceful-fs', 'retry', 'signal-exit'];
-  expect(installed.sort()).toEqual(['holdfast', 'tree-kill', ...kernelLocks, ...leases].sort());
+  const attempts = ['p-retry', 'is-network-error'];
+  expect(installed.sort()).toEqual(['holdfast', 'tree-kill', ...kernelLocks, ...leases, ...attempts].sort());
 });
 
 /** What fs-native-extensions brings to find its binary. */
