@@ -22,7 +22,7 @@ const config: ViteUserConfig = {
     ],
     pool: 'forks',
     // Most of their time they wait for other processes.
-    maxWorkers: 2,
+    maxWorkers: 3,
     maxConcurrency: 8,
     setupFiles: ['test/support/setup.ts'],
     testTimeout: hangMs,
