@@ -238,7 +238,7 @@ export class CircuitBreaker implements Disposable {
   }
 
   #enter(): Call {
-    if (this.#isClosed) throw new ClosedError(`the circuit breaker ${this.name} was disposed of: it`);
+    if (this.#isClosed) throw new ClosedError(`the circuit breaker ${this.name}`, undefined, 'disposed of');
     const call = this.#circuit.enter(this.#circuit.timesCalls ? now() : 0);
     if (call) return call;
     throw new CircuitOpenError(this.name, this.#reject(), this.#circuit.lastFailure);

@@ -16,7 +16,8 @@ export abstract class HoldfastError extends Error {
 export class ClosedError extends HoldfastError {
   readonly code = 'HOLDFAST_CLOSED';
 
-  constructor(what: string, cause?: unknown) {
-    super(`${what} is closed`, cause === undefined ? undefined : { cause });
+  /** @param state where `closed` would tell something else */
+  constructor(what: string, cause?: unknown, state = 'closed') {
+    super(`${what} is ${state}`, cause === undefined ? undefined : { cause });
   }
 }
