@@ -4,6 +4,9 @@ import { after, now } from '../internal/time.ts';
 import type { PooledChild, ProcessLease } from './lease.ts';
 import type { Patience } from './options.ts';
 
+/** What there was not. */
+const LACKING = { slot: 'no slot was free', token: 'no token was there (spawnRate)' };
+
 /** One who waits for the lease of a flight. */
 interface Caller<C extends PooledChild> {
   grant(lease: ProcessLease<C>): void;
@@ -29,8 +32,6 @@ export class Flight<C extends PooledChild> {
   readonly beganAt: number = now();
   /** How often a process was started. */
   attempts = 0;
-  /** While it queues: it waits for a token. */
-  hasSlot = false;
   /** That no process may be started for it is final. */
   isRefused = false;
   /** What the last attempt came to, if it failed. */
@@ -42,9 +43,9 @@ export class Flight<C extends PooledChild> {
   readonly #callers = new Set<Caller<C>>();
   readonly #counted: (callers: 1 | -1) => void;
   #isOver = false;
-  /** How long it has queued before, and since when it does. */
+  /** How long it has queued before, and for what since when it does. */
   #queuedMs = 0;
-  #queuesSince: number | undefined;
+  #queueing: { readonly for: keyof typeof LACKING; readonly since: number } | undefined;
 
   constructor({ key, priority, stack, counted }: FlightPlan) {
     this.key = key;
@@ -58,21 +59,15 @@ export class Flight<C extends PooledChild> {
     return !this.#isOver && !this.givenUp.isAborted;
   }
 
-  /** It waits for a slot, and then for a token. */
-  queues(): void {
-    this.hasSlot = false;
-    this.#queuesSince = now();
-  }
-
-  /** It has both. */
-  isServed(): void {
+  /** From now on it waits for that, or for nothing any more. */
+  queueFor(what: keyof typeof LACKING | undefined): void {
     this.#queuedMs = this.queuedMs;
-    this.#queuesSince = undefined;
+    this.#queueing = what && { for: what, since: now() };
   }
 
   /** For how long it had no slot or no token. */
   get queuedMs(): number {
-    return this.#queuedMs + (this.#queuesSince === undefined ? 0 : now() - this.#queuesSince);
+    return this.#queuedMs + (this.#queueing ? now() - this.#queueing.since : 0);
   }
 
   join({ timeoutMs, signal }: Patience): Promise<ProcessLease<C>> {
@@ -121,7 +116,7 @@ export class Flight<C extends PooledChild> {
 
   #tooLate(timeoutMs: number, waitedMs: number, queuedMs: number): AcquireTimeoutError {
     const { attempts, lastFailure } = this;
-    const lacking = this.hasSlot ? 'no token was there (spawnRate)' : 'no slot was free';
+    const lacking = LACKING[this.#queueing?.for ?? 'slot'];
     const what =
       attempts === 0
         ? lacking

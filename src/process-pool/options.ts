@@ -115,8 +115,11 @@ function checkSpawnRate(rate: unknown): SpawnRate | undefined {
 }
 
 function checkAdmission(checks: unknown): readonly AdmissionCheck[] {
-  if (Array.isArray(checks) && checks.every((check) => typeof check === 'function')) return [...checks];
-  throw new TypeError(`admission must be an array of checks, such as minFreeMemory(2 ** 28), received ${show(checks)}`);
+  const what = 'of checks, such as minFreeMemory(2 ** 28)';
+  if (!Array.isArray(checks)) throw new TypeError(`admission must be an array ${what}, received ${show(checks)}`);
+  const wrong = checks.findIndex((check) => typeof check !== 'function');
+  if (wrong === -1) return [...checks];
+  throw new TypeError(`admission[${wrong}] must be one ${what}, received ${show(checks[wrong])}`);
 }
 
 function checkBackoff(backoff: ((attempt: number) => number) | undefined): (attempt: number) => number {

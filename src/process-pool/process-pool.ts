@@ -90,8 +90,8 @@ export class ProcessPool implements AsyncDisposable {
     if (typeof spawn !== 'function') throw new TypeError(`spawn must be a function, received ${show(spawn)}`);
     const { key, priority, ...patience } = resolveAcquire(options, this.#policy);
     patience.signal?.throwIfAborted();
-    if (this.#state !== 'open')
-      throw new ClosedError(this.#state === 'draining' ? 'the pool is drained: it' : 'the pool');
+    if (this.#state === 'draining') throw new ClosedError('the pool', undefined, 'being drained');
+    if (this.#state === 'closed') throw new ClosedError('the pool');
     const pending = this.#pending<C>(key);
     if (pending || this.#slots.taken >= this.#slots.max) this.#checkWaiters();
     const flight = pending ?? this.#begin(spawn, key, priority);
@@ -171,12 +171,12 @@ export class ProcessPool implements AsyncDisposable {
   /** A slot, then a token, then a process: what waits for a slot holds nothing. */
   async #attempt<C extends PooledChild>(flight: Flight<C>, spawn: Spawn<C>, attempt: number): Promise<Lease<C>> {
     admit(this.#policy.admission);
-    flight.queues();
+    flight.queueFor('slot');
     const slot = this.#slots.tryTake() ?? (await this.#slots.take(flight.priority, flight.givenUp));
     this.#startingFlights++;
     try {
       await this.#clear(flight, slot);
-      flight.isServed();
+      flight.queueFor(undefined);
       flight.attempts = attempt;
       return await this.#start(flight, spawn, slot);
     } finally {
@@ -188,7 +188,7 @@ export class ProcessPool implements AsyncDisposable {
   async #clear<C extends PooledChild>(flight: Flight<C>, slot: Slot): Promise<void> {
     const { spawnRate } = this.#policy;
     try {
-      flight.hasSlot = true;
+      flight.queueFor('token');
       if (spawnRate) await spawnRate.take(1, { signal: flight.givenUp.signal, timeoutMs: Number.POSITIVE_INFINITY });
       // It may have waited for both.
       admit(this.#policy.admission);

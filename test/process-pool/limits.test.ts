@@ -255,3 +255,9 @@ test('who joins one that has queued before did not queue himself', async () => {
   fate(pool.close(undefined, { timeoutMs: 0 }));
   await pass(1);
 });
+
+test('an admission check that is none is named by its place', () => {
+  expect(() => new ProcessPool({ max: 1, admission: [() => undefined, 7 as never] })).toThrow(
+    'admission[1] must be one of checks, such as minFreeMemory(2 ** 28), received 7',
+  );
+});

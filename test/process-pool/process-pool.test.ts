@@ -451,7 +451,7 @@ describe('a pool that is drained', () => {
     await settled();
     let isDrained = false;
     const drained = pool.drain().then(() => (isDrained = true));
-    await expect(pool.acquire(spawn)).rejects.toThrow(ClosedError);
+    await expect(pool.acquire(spawn)).rejects.toThrow(new ClosedError('the pool', undefined, 'being drained'));
     await first.release();
     const lease = await second;
     expect(isDrained).toBe(false);
