@@ -91,6 +91,19 @@ describe('a viewer', () => {
     expect(comparison.lostBytes).toBeGreaterThan(0);
   });
 
+  test('that got too little to be found, and nothing more, has lost what the others got since', () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const reference = new Reference();
+    const comparison = new Comparison(reference);
+    reference.add(stream);
+    comparison.add(stream.subarray(0, 188));
+    vi.advanceTimersByTime(60_000);
+    reference.add(randomBytes(4 * 2 ** 20));
+    comparison.finish();
+    expect(comparison.lostBytes).toBeGreaterThan(0);
+  });
+
   test('that is ahead of the reference waits for it', () => {
     const reference = new Reference();
     const comparison = new Comparison(reference);

@@ -81,10 +81,8 @@ export class Comparison {
   #offset: number | undefined;
   /** Where it was when it differed. */
   #lostAt: number | undefined;
-  /** When it got its first bytes. */
-  #joinedAt: number | undefined;
-  /** From where on it is looked for after a difference. */
-  #from = 0;
+  /** When it got its first bytes, and how far the reference was then. */
+  #joined: { readonly at: number; readonly end: number } | undefined;
   #sampledAt = -1;
   #isOver = false;
   equalBytes = 0;
@@ -96,7 +94,7 @@ export class Comparison {
   }
 
   add(chunk: Buffer): void {
-    this.#joinedAt ??= performance.now();
+    this.#joined ??= { at: performance.now(), end: this.#reference.end };
     this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     this.compare();
   }
@@ -127,7 +125,7 @@ export class Comparison {
     this.#sampledAt = -1;
     this.compare();
     const { end, apartBytes } = this.#reference;
-    const at = this.#offset ?? this.#lostAt ?? end;
+    const at = this.#offset ?? this.#lostAt ?? this.#joined?.end ?? end;
     const lackingBytes = end - at - apartBytes;
     if (lackingBytes > 0) this.lostBytes += lackingBytes;
     const isForeign = this.#lostAt !== undefined || (this.#offset === undefined && this.#pending.length > apartBytes);
@@ -136,7 +134,6 @@ export class Comparison {
 
   #lose(offset: number): true {
     this.#lostAt = offset;
-    this.#from = offset;
     this.#offset = undefined;
     this.#sampledAt = -1;
     return true;
@@ -147,7 +144,7 @@ export class Comparison {
     if (this.#pending.length < SAMPLE_BYTES || end === this.#sampledAt) return false;
     this.#sampledAt = end;
     const sample = this.#pending.subarray(0, SAMPLE_BYTES);
-    const found = this.#lostAt === undefined ? this.#findJoin(sample) : this.#reference.find(sample, this.#from);
+    const found = this.#lostAt === undefined ? this.#findJoin(sample) : this.#reference.find(sample, this.#lostAt);
     if (found !== undefined) {
       this.lostBytes += this.#lostAt === undefined ? 0 : Math.max(1, found - this.#lostAt);
       this.#offset = found;
@@ -162,7 +159,7 @@ export class Comparison {
   }
 
   #findJoin(sample: Buffer): number | undefined {
-    const joinedAt = this.#joinedAt as number;
+    const { at: joinedAt } = this.#joined as { readonly at: number };
     const found = this.#reference.findLast(sample, joinedAt - JOIN_MS, joinedAt + LATER_MS);
     if (found !== undefined || !(this.#isOver || this.#reference.hasComeTo(joinedAt + LATER_MS))) return found;
     return this.#reference.findLast(sample, joinedAt - EARLIEST_MS, joinedAt + LATER_MS);
