@@ -21,6 +21,8 @@ export interface SourceHandle extends AsyncDisposable {
    * exit code 0 counts as a clean end.
    */
   readonly closed: Promise<unknown>;
+  /** Resolves to the `ChildExit` of the leader. It tells how the source ended where the rest of its tree takes long to go. */
+  readonly exited?: Promise<unknown>;
 }
 
 /** Opens the source. Called for the first subscriber, never while an earlier source is still there. */

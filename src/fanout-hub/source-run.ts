@@ -113,7 +113,7 @@ export class SourceRun {
   /** A child's exit says more than its pipe does, so it goes first. */
   async #classify(handle: SourceHandle, streamError: unknown): Promise<unknown> {
     this.#watch?.[Symbol.dispose]();
-    const exit = await within(EXIT_WAIT_MS, handle.closed);
+    const exit = (await within(EXIT_WAIT_MS, handle.closed)) ?? (await within(0, handle.exited));
     const hasBytes = this.#lastByteAt !== undefined;
     const failure = failureOf(this.#settings.name, handle, exit, hasBytes) ?? streamError;
     return failure ?? (hasBytes ? undefined : new SourceEndedError(this.#settings.name));
@@ -160,9 +160,9 @@ function disposerOf(resource: AsyncDisposable | Disposable): () => unknown {
 }
 
 /** The value of `promise`, or `undefined` if it does not come in time. */
-function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+function within<T>(ms: number, promise: Promise<T> | undefined): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const timer = after(ms, () => resolve(undefined));
-    promise.then(resolve, reject).finally(() => timer[Symbol.dispose]());
+    promise?.then(resolve, reject).finally(() => timer[Symbol.dispose]());
   });
 }

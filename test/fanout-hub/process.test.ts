@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { ChildExitError } from '../../src/errors.ts';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
 import type { Subscription } from '../../src/fanout-hub/subscription.ts';
+import { ManagedChild } from '../../src/managed-child/managed-child.ts';
 import { eventually } from '../support/eventually.ts';
 import { childHandle, numbered, RawClient, ScriptedSource, Sponge, serve, sha256 } from './support.ts';
 
@@ -65,6 +66,16 @@ describe('a child as the source', () => {
     const { reason, error } = await hub.pipe(new Sponge()).ended;
     expect(reason).toBe('source-failed');
     expect(String(error)).toMatch(/exit code 0.*nothing to play/s);
+  });
+
+  test('its failure is told before all that it started is gone, if that takes long', async () => {
+    const script = "trap '' TERM; sleep 300 >/dev/null 2>&1 & echo hi; exit 3";
+    await using hub = new FanoutHub({
+      source: ({ signal }) => ManagedChild.spawn('sh', ['-c', script], { signal, graceMs: 4_000 }),
+    });
+    const { reason, error } = await hub.pipe(new Sponge()).ended;
+    expect([reason, hub.state]).toEqual(['source-failed', 'closing']);
+    expect(error).toMatchObject({ name: 'ChildExitError', exit: { code: 3 } });
   });
 });
 
