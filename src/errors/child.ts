@@ -96,16 +96,22 @@ export class ReadyTimeoutError extends HoldfastError {
 }
 
 const SURVIVAL = 'another user’s, or uninterruptible in the kernel';
+const UNVERIFIED = 'none is seen any more, but this host is too busy to look for all that it started';
 
-/** Processes of a tree were not ended in time: they belong to another user, hang in the kernel, or have a grace that is longer. */
+/**
+ * Processes of a tree were not ended in time: they belong to another user, hang in the kernel, or have a grace that is longer.
+ * `pids` is empty where none is seen any more, but a busy host has not let that be verified.
+ */
 export class TreeSurvivedError extends HoldfastError {
   readonly code = 'HOLDFAST_TREE_SURVIVED';
   readonly pids: readonly number[];
 
-  constructor(command: string, pids: readonly number[], timeoutMs: number, why: string = SURVIVAL) {
+  constructor(command: string, pids: readonly number[], timeoutMs: number, why?: string) {
+    const isSeen = pids.length > 0;
+    const who = isSeen ? `process ${pids.join(', ')} still lives` : 'it may still live';
+    const cause = why ?? (isSeen ? SURVIVAL : UNVERIFIED);
     super(
-      `${command}: process ${pids.join(', ')} still lives ${timeoutMs} ms after it was told to end ` +
-        `(${why}); it stays watched, \`closed\` stays pending`,
+      `${command}: ${who} ${timeoutMs} ms after it was told to end (${cause}); it stays watched, \`closed\` stays pending`,
     );
     this.pids = pids;
   }
