@@ -1,12 +1,14 @@
 // A rate with bursts: so many at once, then one after the other, in order.
 import { AcquireTimeoutError, TokenBucket } from 'holdfast';
 
-using scans = new TokenBucket({ capacity: 3, refillPerSecond: 20 });
+using scans = new TokenBucket({ capacity: 3, refillPerSecond: 2 });
 
 const waits = await Promise.all([1, 2, 3, 4, 5].map(() => scans.take()));
-// prints: at once: 3, waited 50 and 100 ms: true
+// prints: at once: 3, waited 500 and 1000 ms: true
 const [fourth = 0, fifth = 0] = waits.slice(3);
-console.log(`at once: ${waits.filter((ms) => ms === 0).length}, waited 50 and 100 ms: ${fourth >= 49 && fifth >= 99}`);
+console.log(
+  `at once: ${waits.filter((ms) => ms === 0).length}, waited 500 and 1000 ms: ${fourth >= 499 && fifth >= 999}`,
+);
 
 // prints: without waiting: false
 console.log(`without waiting: ${scans.tryTake()}`);
@@ -23,4 +25,4 @@ try {
 const reservation = scans.reserve(2);
 reservation.cancel();
 // prints: the next waits for 1 token: true
-console.log(`the next waits for 1 token: ${scans.reserve().delayMs <= 50}`);
+console.log(`the next waits for 1 token: ${scans.reserve().delayMs <= 500}`);
