@@ -3,7 +3,7 @@ import { measuredPace } from './test/support/pace.ts';
 
 const source = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
 
-const punctual = ['test/managed-child/lease.test.ts'];
+const punctual = ['test/managed-child/lease.test.ts', 'test/publisher/stopping.test.ts'];
 
 // Both are inherited by all that the tests start. Most of it is a Node that runs src/, and half of its start is compiling.
 process.env.HOLDFAST_TEST_PACE ??= String(measuredPace());
@@ -22,8 +22,8 @@ const config: ViteUserConfig = {
   test: {
     projects: [
       { extends: true, test: { name: 'most', include: ['test/**/*.test.ts'], exclude: punctual } },
-      // After all others: they promise times that hold where a core can be had.
-      { extends: true, test: { name: 'punctual', include: punctual, sequence: { groupOrder: 1 } } },
+      // After all others, one by one: they promise times that hold where a core can be had.
+      { extends: true, test: { name: 'punctual', include: punctual, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
     pool: 'forks',
     // Most of their time they wait for other processes.
