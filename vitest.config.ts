@@ -1,12 +1,10 @@
 import type { ViteUserConfig } from 'vitest/config';
-import { measuredPace } from './test/support/pace.ts';
 
 const source = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
 
 const punctual = ['test/managed-child/lease.test.ts', 'test/publisher/stopping.test.ts'];
 
-// Both are inherited by all that the tests start. Most of it is a Node that runs src/, and half of its start is compiling.
-process.env.HOLDFAST_TEST_PACE ??= String(measuredPace());
+// Inherited by all that the tests start: most of it is a Node that runs src/, and half of its start is compiling.
 process.env.NODE_COMPILE_CACHE ??= new URL('./node_modules/.cache/holdfast-tests', import.meta.url).pathname;
 
 /** What hangs is found by it; no time that is promised. Under load tests have taken twelve times as long. */

@@ -20,7 +20,6 @@ import { lockStorm } from '../test/stress/lock-storm.ts';
 import { ownerKills } from '../test/stress/owner-kills.ts';
 import { poolStorm } from '../test/stress/pool-storm.ts';
 import { waitingCost } from '../test/stress/waiting-cost.ts';
-import { measuredPace } from '../test/support/pace.ts';
 
 const { values } = parseArgs({
   options: {
@@ -81,8 +80,6 @@ const raceTests = [
 ];
 const chosenTests = raceTests.filter((path) => values.only.split(',').some((part) => path.includes(part)));
 if (chosenTests.length === 0) misuse(`--only ${values.only} is in none of ${raceTests.join(', ')}`);
-// While nothing else runs: the load of a round makes no slower machine.
-process.env.HOLDFAST_TEST_PACE ??= String(measuredPace());
 const rounds = amount('repeat');
 const deadline = performance.now() + amount('limit-minutes') * 60_000;
 const libraryTests = [

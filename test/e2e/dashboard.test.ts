@@ -446,5 +446,5 @@ const SHIFTED = `new Promise((resolve) => {
       for (const { node } of it.sources) found.moved.push(node?.id || node?.className || node?.nodeName || 'what is gone');
     }
   }).observe({ type: 'layout-shift', buffered: true });
-  requestAnimationFrame(() => requestAnimationFrame(() => resolve(found)));
+  ${PAINTED}.then(() => resolve(found));
 })`;

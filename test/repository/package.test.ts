@@ -5,7 +5,6 @@ import { delimiter, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
-import { patienceMs } from '../support/promised.ts';
 
 const repository = new URL('../../', import.meta.url).pathname;
 const project = mkdtempSync(join(tmpdir(), 'holdfast-user-'));
@@ -18,7 +17,7 @@ beforeAll(() => {
   });
   writeFileSync(join(project, 'package.json'), '{"type":"module","private":true}');
   run('npm', 'install', '--silent', '--no-audit', '--no-fund', `./${packed.trim().split('\n').at(-1)}`);
-}, patienceMs(120_000));
+}, 240_000);
 
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 

@@ -1,14 +1,11 @@
 const isUnderLoad = Boolean(process.env.HOLDFAST_TEST_LOAD);
-/** By how much this machine is slower than the one of the promises; measured once, before the tests. */
-const pace = Number(process.env.HOLDFAST_TEST_PACE ?? 1);
 
 /**
- * A time that is promised, as a test may demand it: on a machine that is slower by itself it is as much longer. It holds
- * where a core can be had; while `test:stress` keeps all of them busy (`HOLDFAST_TEST_LOAD`) a process may wait for the
- * scheduler alone for longer, so ten times as long is granted.
+ * A time that is promised, as a test may demand it. It holds where a core can be had; while `test:stress` keeps all of
+ * them busy (`HOLDFAST_TEST_LOAD`) a process may wait for the scheduler alone for longer, so ten times as long is granted.
  */
 export function promisedMs(ms: number): number {
-  return Math.ceil((isUnderLoad ? ms * 10 : ms) * pace);
+  return isUnderLoad ? ms * 10 : ms;
 }
 
 /**
@@ -16,5 +13,5 @@ export function promisedMs(ms: number): number {
  * load a Node alone has taken over 15 s to start.
  */
 export function patienceMs(ms: number): number {
-  return isUnderLoad ? 90_000 : Math.ceil(ms * pace);
+  return isUnderLoad ? 90_000 : ms;
 }
