@@ -1,4 +1,4 @@
-import { ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { Sink } from './sink.ts';
@@ -114,8 +114,9 @@ function reset(socket: Socket): boolean {
   }
 }
 
+/** `node:http` is loaded only for who looks like one of its responses: it is half of what an import of this package would take. */
 function isHttp1Response(destination: Writable): destination is ServerResponse {
-  return destination instanceof ServerResponse;
+  return 'writeHead' in destination && destination instanceof process.getBuiltinModule('node:http').ServerResponse;
 }
 
 /** The HTTP/1 response's or the socket itself; a stream of HTTP/2 shares its socket with others. */
