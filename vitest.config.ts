@@ -2,7 +2,10 @@ import type { ViteUserConfig } from 'vitest/config';
 
 const source = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
 
-const punctual = ['test/managed-child/lease.test.ts', 'test/publisher/stopping.test.ts'];
+const punctual = [
+  ...['decoys', 'endings', 'escapees', 'faults', 'lease'].map((name) => `test/managed-child/${name}.test.ts`),
+  'test/publisher/stopping.test.ts',
+];
 
 // Inherited by all that the tests start: most of it is a Node that runs src/, and half of its start is compiling.
 process.env.NODE_COMPILE_CACHE ??= new URL('./node_modules/.cache/holdfast-tests', import.meta.url).pathname;
@@ -20,8 +23,11 @@ const config: ViteUserConfig = {
   test: {
     projects: [
       { extends: true, test: { name: 'most', include: ['test/**/*.test.ts'], exclude: punctual } },
-      // After all others, one by one: they promise times that hold where a core can be had.
-      { extends: true, test: { name: 'punctual', include: punctual, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      // After all others, one or two at a time: they promise times that hold where a core can be had.
+      {
+        extends: true,
+        test: { name: 'punctual', include: punctual, maxWorkers: 1, maxConcurrency: 2, sequence: { groupOrder: 1 } },
+      },
     ],
     pool: 'forks',
     // Most of their time they wait for other processes.

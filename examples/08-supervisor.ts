@@ -40,7 +40,7 @@ for (;;) {
     // prints: news waits: backoff
     // prints: news waits: cooldown
     if (error.why === 'cooldown') break;
-    await setTimeout(error.retryAfterMs);
+    await setTimeout(error.retryAfterMs + 5); // a timer of Node may be a little early
   }
 }
 

@@ -100,7 +100,7 @@ describe('a hub', () => {
 
 describe('failure control', () => {
   test('a circuit is shown by its name as 0, 1 or 2; of two of one name the worse', async () => {
-    using first = new CircuitBreaker({ name: 'tuner', failureThreshold: 1, cooldownMs: 5 });
+    using first = new CircuitBreaker({ name: 'tuner', failureThreshold: 1, cooldownMs: 1_000 });
     const state = 'holdfast_circuit_breaker_state{id="tuner"}';
     expect(await scrape()).toMatchObject({ [state]: 0 });
     first.recordFailure();
