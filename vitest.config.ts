@@ -32,7 +32,7 @@ const config: ViteUserConfig = {
     pool: 'forks',
     // Most of their time they wait for other processes.
     maxWorkers: 3,
-    maxConcurrency: 8,
+    maxConcurrency: 4,
     setupFiles: ['test/support/setup.ts'],
     testTimeout: hangMs,
     hookTimeout: hangMs,
