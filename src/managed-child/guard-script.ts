@@ -172,7 +172,7 @@ doze() {
 expire() {
   nap= is_dropped=
   eval "group=\\$group_$1"
-  doze $(($2 + \${node:+20} + 0))
+  doze $(($2 + \${node:+10} + 0))
   trap '' ALRM
   kill -s 0 $$ || ! kill -s 0 $PPID || exit
   IFS=' :'
