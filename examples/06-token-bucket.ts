@@ -3,10 +3,13 @@ import { AcquireTimeoutError, TokenBucket } from 'holdfast';
 
 using scans = new TokenBucket({ capacity: 3, refillPerSecond: 2 });
 
-const waits = await Promise.all([1, 2, 3, 4, 5].map(() => scans.take()));
-const [fourth = 0, fifth = 0] = waits.slice(3); // 500 and 1,000 ms
-// prints: at once: 3, the others in turn: true
-console.log(`at once: ${waits.filter((ms) => ms === 0).length}, the others in turn: ${fourth > 0 && fifth > fourth}`);
+const begun = performance.now();
+const take = async () => ({ waitedMs: await scans.take(), atMs: performance.now() - begun });
+const taken = await Promise.all([take(), take(), take(), take(), take()]);
+const atOnce = taken.filter(({ waitedMs }) => waitedMs === 0).length;
+const [fourth = 0, fifth = 0] = taken.slice(3).map(({ atMs }) => atMs);
+// prints: at once: 3, after 500 and 1000 ms: true
+console.log(`at once: ${atOnce}, after 500 and 1000 ms: ${fourth >= 499 && fifth >= 999}`);
 
 // prints: without waiting: false
 console.log(`without waiting: ${scans.tryTake()}`);

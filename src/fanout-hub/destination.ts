@@ -114,7 +114,7 @@ function reset(socket: Socket): boolean {
   }
 }
 
-/** `node:http` is loaded only for who looks like one of its responses: else it would take more than a third of an import of this package. */
+/** Loads `node:http` only for who looks like one of its responses: it would be over a third of an import of this package. */
 function isHttp1Response(destination: Writable): destination is ServerResponse {
   return 'writeHead' in destination && destination instanceof process.getBuiltinModule('node:http').ServerResponse;
 }

@@ -108,8 +108,9 @@ test('whatever happens at any moment: one call at a time, restarts within all bo
           puppet.handle = supervisor.start(id, puppet.service, { restart: mode });
         } else if (what === 'stop') {
           puppet.isStopping = true;
-          const { handle } = puppet;
+          const { handle, live } = puppet;
           const stopped = supervisor.stop(id).then(() => {
+            expect(live?.isOver).not.toBe(false);
             // Of two stops one is over first, and what is started before the other is over is left alone.
             if (puppet.handle !== handle) return;
             puppet.isStopping = false;
