@@ -9,7 +9,9 @@
  * was a recursion error, too many storms, an orphan, a byte that a healthy viewer lost, or growth of memory or descriptors
  * after the warm-up. Times in seconds.
  */
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ManagedChild } from 'holdfast';
 import { HdhomerunSimulator } from '../examples/hdhomerun/index.ts';
@@ -25,6 +27,15 @@ const USAGE =
   '[--max-storms n] [--max-growth ratio] [--report file.html]';
 /** What a timer can wait for. */
 const LONGEST_SECONDS = 2_147_483;
+
+/** With a lock directory of its own. */
+async function startPublisher(device: string): Promise<PublisherProcess> {
+  const lockDir = mkdtempSync(join(tmpdir(), 'holdfast-soak-'));
+  stack.defer(() => rmSync(lockDir, { recursive: true, force: true }));
+  return PublisherProcess.start([
+    ...['--device', device, '--lock-dir', lockDir, '--log', 'json', '--restart-cooldown-ms', '1000'],
+  ]);
+}
 
 function misuse(message: string): never {
   console.error(`${message}\n${USAGE}`);
@@ -86,11 +97,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => over
 
 await using stack = new AsyncDisposableStack();
 const simulator = values.url ? undefined : stack.use(await HdhomerunSimulator.start({ tuners: 4 }));
-const own =
-  simulator &&
-  stack.use(
-    await PublisherProcess.start(['--device', simulator.url, '--log', 'json', '--restart-cooldown-ms', '1000']),
-  );
+const own = simulator && stack.use(await startPublisher(simulator.url));
 const url = values.url ?? (own as PublisherProcess).url;
 const channels = await readChannels(url, signal).catch((error) => {
   if (own) throw error;

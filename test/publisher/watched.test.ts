@@ -63,9 +63,8 @@ describe('a channel that is watched', () => {
     const [film, ffmpeg] = [join(lockDir, 'film.ts'), join(lockDir, 'ffmpeg.sh')];
     await makeRecording(film);
     writeFileSync(ffmpeg, `#!/bin/sh\ncat ${film}\nexec >&- sleep 60\n`, { mode: 0o755 });
-    await using publisher = await PublisherProcess.start(['--source', 'film=http://127.0.0.1:9/x'], {
-      FFMPEG_PATH: ffmpeg,
-    });
+    const args = ['--source', 'film=http://127.0.0.1:9/x', '--lock-dir', lockDir];
+    await using publisher = await PublisherProcess.start(args, { FFMPEG_PATH: ffmpeg });
     using _viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
     await publisher.says(
       /channel film: its viewers wait, it is opened again in \d+ s \(cooldown\)/,
@@ -114,7 +113,7 @@ it('a source that never answers opens its circuit, as one that refuses does', as
   const sources = { plain: `${at}/x`, device: `${at}/auto/v5.1` };
   await using publisher = await PublisherProcess.start([
     ...Object.entries(sources).flatMap(([id, url]) => ['--source', `${id}=${url}`]),
-    ...['--start-timeout-ms', String(promisedMs(1_000)), '--restart-cooldown-ms', '0'],
+    ...['--lock-dir', lockDir, '--start-timeout-ms', String(promisedMs(1_000)), '--restart-cooldown-ms', '0'],
   ]);
   await Promise.all(
     Object.keys(sources).map(async (id) => {
