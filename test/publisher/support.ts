@@ -19,6 +19,9 @@ const THEN_MAIN = "\nawait import('./examples/publisher/main.ts');\n";
 /** Stands where the path of the program would be. */
 const AS_MAIN = 'main';
 
+/** How long it waits for a source, where no test says so: a start under load has its share of what the load takes. */
+const BOUNDS = ['--start-timeout-ms', String(promisedMs(15_000)), '--stall-timeout-ms', String(promisedMs(10_000))];
+
 /** The publisher as people run it: a process of its own. */
 export class PublisherProcess implements AsyncDisposable {
   readonly #program: Program;
@@ -35,7 +38,7 @@ export class PublisherProcess implements AsyncDisposable {
 
   /** Resolves when it serves and knows what it could find. */
   static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = ''): Promise<PublisherProcess> {
-    const publisher = new PublisherProcess(['--port', '0', ...args], env, before);
+    const publisher = new PublisherProcess(['--port', '0', ...BOUNDS, ...args], env, before);
     await publisher.says(/watch: |no channel is known yet/, patienceMs(30_000));
     return publisher;
   }
