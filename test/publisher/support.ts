@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf, type Program, startProgram } from '../support/processes.ts';
-import { patienceMs, promisedMs } from '../support/promised.ts';
+import { isUnderLoad, patienceMs, promisedMs } from '../support/promised.ts';
 import { probe } from '../support/transport-stream.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the tests judge what the program answers
@@ -19,8 +19,8 @@ const THEN_MAIN = "\nawait import('./examples/publisher/main.ts');\n";
 /** Stands where the path of the program would be. */
 const AS_MAIN = 'main';
 
-/** How long it waits for a source, where no test says so: a start under load has its share of what the load takes. */
-const BOUNDS = ['--start-timeout-ms', String(promisedMs(15_000)), '--stall-timeout-ms', String(promisedMs(10_000))];
+/** Under load a source may take ten times as long as by default, as all that is waited for; a test's own flags win. */
+const MORE_TIME = isUnderLoad ? ['--start-timeout-ms', '150000', '--stall-timeout-ms', '100000'] : [];
 
 /** The publisher as people run it: a process of its own. */
 export class PublisherProcess implements AsyncDisposable {
@@ -38,7 +38,7 @@ export class PublisherProcess implements AsyncDisposable {
 
   /** Resolves when it serves and knows what it could find. */
   static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = ''): Promise<PublisherProcess> {
-    const publisher = new PublisherProcess(['--port', '0', ...BOUNDS, ...args], env, before);
+    const publisher = new PublisherProcess(['--port', '0', ...MORE_TIME, ...args], env, before);
     await publisher.says(/watch: |no channel is known yet/, patienceMs(30_000));
     return publisher;
   }

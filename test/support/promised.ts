@@ -1,4 +1,5 @@
-const isUnderLoad = Boolean(process.env.HOLDFAST_TEST_LOAD);
+/** Whether `test:stress` keeps all cores busy. */
+export const isUnderLoad: boolean = Boolean(process.env.HOLDFAST_TEST_LOAD);
 
 /**
  * A time that is promised, as a test may demand it. It holds where a core can be had; while `test:stress` keeps all of
