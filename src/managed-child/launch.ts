@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from '
 import { once } from 'node:events';
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { delimiter, resolve } from 'node:path';
-import type { Writable } from 'node:stream';
+import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SpawnError } from '../errors.ts';
 import { redactCredentials } from '../internal/redact.ts';
@@ -34,7 +34,9 @@ export async function launch(what: Launch): Promise<ChildProcess> {
   let child: ChildProcess;
   try {
     needDescriptors(stdio.filter((each) => each === 'pipe').length);
-    child = what.cgroup || what.registration ? spawnByShell(what) : spawnDirectly(what);
+    child = keepingNothing(what.settings, () =>
+      what.cgroup || what.registration ? spawnByShell(what) : spawnDirectly(what),
+    );
   } catch (cause) {
     throw spawnError(what.settings, cause);
   }
@@ -42,6 +44,22 @@ export async function launch(what: Launch): Promise<ChildProcess> {
   // Without a listener an error of kill(2), or of a pipe whose other end is gone, would end this process.
   for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter?.on('error', () => {});
   return child;
+}
+
+/**
+ * Makes the streams of a child keep nothing of what is not read: it stays in the kernel, from where one large read fetches
+ * what many small writes brought. Node has no other way to say so for a child. A child that is written to, or whose output
+ * may be looked at while it waits for its reader, to see whether it is ready, has the usual ones.
+ */
+function keepingNothing(settings: Settings, start: () => ChildProcess): ChildProcess {
+  if (settings.stdio[0] === 'pipe' || settings.ready) return start();
+  const usual = getDefaultHighWaterMark(false);
+  setDefaultHighWaterMark(false, 1);
+  try {
+    return start();
+  } finally {
+    setDefaultHighWaterMark(false, usual);
+  }
 }
 
 /** Why it was not started. Node leaves its pipes open. */

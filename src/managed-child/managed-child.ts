@@ -51,7 +51,10 @@ export class ManagedChild implements AsyncDisposable {
   readonly pid: number;
   readonly startedAt: Date = wallClock();
   readonly stdin: Writable | null;
-  /** Read it at once: Node discards at the child's end what nobody has begun to read. */
+  /**
+   * Read it at once: Node discards at the child's end what nobody has begun to read. While it is paused what the child
+   * writes stays in the kernel, nothing of it in this process, unless `stdin` is a pipe or `ready` is given.
+   */
   readonly stdout: Readable | null;
   /** Always read, for {@link stderrTail}; listen to 'data' to see it too, but don't pause it. */
   readonly stderr: Readable | null;
