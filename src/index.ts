@@ -16,6 +16,8 @@ export type {
   FanoutReopen,
   FanoutSource,
   FanoutSourceContext,
+  JoinPoint,
+  OnLag,
   SourceHandle,
 } from './fanout-hub/options.ts';
 export type { Subscription, SubscriptionEnd } from './fanout-hub/subscription.ts';

@@ -44,7 +44,7 @@ export class SubscriberLimitError extends HoldfastError {
   }
 }
 
-/** A subscriber was further behind the head than it may be and was dropped; the others go on. */
+/** A subscriber was further behind the head than it may be; the others go on. */
 export class SubscriberLaggedError extends HoldfastError {
   readonly code = 'HOLDFAST_SUBSCRIBER_LAGGED';
   override readonly retryable = true;
@@ -52,7 +52,7 @@ export class SubscriberLaggedError extends HoldfastError {
   readonly lagBytes: number;
 
   constructor(name: string, lagBytes: number, bound: string) {
-    super(`a subscriber of ${name} was dropped: ${lagBytes} bytes behind, ${bound}`);
+    super(`a subscriber of ${name} lags: ${lagBytes} bytes behind, ${bound}`);
     this.lagBytes = lagBytes;
   }
 }

@@ -1,22 +1,40 @@
 import type { ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
+import { afterPoll } from '../internal/time.ts';
+import { Backlog } from './backlog.ts';
 import type { Sink } from './sink.ts';
 
-/** Writes slices to a `Writable` or an HTTP response. Untouched before the first slice. */
+/**
+ * Writes slices to a `Writable` or an HTTP response. Untouched before the first slice. A destination that is full is given
+ * no more until it says so: what it was given can't be taken back, and how far it is can't be seen.
+ */
 export class Destination implements Sink {
   readonly #destination: Writable;
-  #begun = false;
+  /** What is written to: the destination, or the socket under it. Unset before the first slice. */
+  #target: Writable | undefined;
+  readonly #backlog = new Backlog();
+  #isFull = false;
+  /** To write may call back. */
+  #isPumping = false;
+  /** Of the slice that is being written. */
+  #inHand = 0;
+  /** No more slices come: it is ended as soon as it has what waits. */
+  #isEnding = false;
   #onGone: (error?: unknown) => void = ignore;
   readonly #onClose = () => this.#onGone();
   readonly #onError = (error: unknown) => this.#onGone(error);
+  readonly #onDrain = () => {
+    this.#isFull = false;
+    this.#pump();
+  };
 
   constructor(destination: Writable) {
     this.#destination = destination;
   }
 
   get lagBytes(): number {
-    return this.#destination.writableLength;
+    return (this.#target?.writableLength ?? 0) + this.#inHand + this.#backlog.bytes;
   }
 
   open(onGone: (error?: unknown) => void): void {
@@ -25,24 +43,30 @@ export class Destination implements Sink {
     else this.#destination.on('close', this.#onClose).on('finish', this.#onClose).on('error', this.#onError);
   }
 
-  write(slice: Buffer): void {
-    if (!this.#begun) this.#begin();
-    this.#destination.write(slice);
+  write(slices: readonly Buffer[]): void {
+    for (const slice of slices) this.#backlog.push(slice);
+    this.#pump();
+  }
+
+  discard(): number {
+    return this.#backlog.clear();
   }
 
   finish(done: () => void): void {
-    const isOpen = this.#begun && !isOver(this.#destination);
+    const isOpen = this.#target !== undefined && !isOver(this.#destination);
     this.#onGone = () => {
-      if (isOpen) this.#handOverToItsClose();
-      else this.release();
+      // It is told how much had gone out, so before what waits is forgotten.
       done();
+      if (isOpen || this.#destination.destroyed) this.#handOverToItsClose();
+      else this.release();
     };
-    if (isOpen) this.#destination.end();
+    this.#isEnding = true;
+    if (isOpen) this.#pump();
     else this.#onGone();
   }
 
   fail(error: unknown): void {
-    if (this.#begun) this.#destroy(error);
+    if (this.#target) this.#destroy(error);
     else this.release();
   }
 
@@ -54,13 +78,64 @@ export class Destination implements Sink {
 
   release(): void {
     this.#onGone = ignore;
+    this.#isEnding = false;
+    this.#backlog.clear();
+    this.#target?.off('drain', this.#onDrain);
     this.#destination.off('close', this.#onClose).off('finish', this.#onClose).off('error', this.#onError);
   }
 
-  #begin(): void {
-    this.#begun = true;
-    if (isHttp1Response(this.#destination)) prepareHead(this.#destination);
+  /** Writes what waits, as much as there is room for. What the destination throws ends it, not its caller. */
+  #pump(): void {
+    if (this.#isPumping || this.#isOver() || this.#isFull) return;
+    this.#isPumping = true;
+    try {
+      this.#target ??= this.#begin();
+      this.#fill(this.#target);
+      if (this.#isEnding && this.#backlog.length === 0 && !this.#isFull) this.#destination.end();
+    } catch (error) {
+      this.#onGone(error);
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  /** Many slices go to a socket in one system call. */
+  #fill(target: Writable): void {
+    const socket = this.#backlog.length > 1 && target instanceof Socket ? target : undefined;
+    socket?.cork();
+    try {
+      let slice = this.#backlog.shift();
+      while (slice) {
+        this.#hand(target, slice);
+        slice = this.#isFull || this.#isOver() ? undefined : this.#backlog.shift();
+      }
+    } finally {
+      socket?.uncork();
+    }
+  }
+
+  /** One that its owner ended, or whose client wants no more, is left; one that was destroyed says so itself, and why. */
+  #isOver(): boolean {
+    const target = this.#target ?? this.#destination;
+    if (!isOver(this.#destination) && !isOver(target)) return false;
+    if (!this.#destination.destroyed && !target.destroyed) this.#onGone();
+    return true;
+  }
+
+  #hand(target: Writable, slice: Buffer): void {
+    this.#isFull = true;
+    this.#inHand = slice.length;
+    // Only `false` says that it is full, and promises to say when it drains.
+    if (target.write(slice) !== false) this.#isFull = false;
+    this.#inHand = 0;
+  }
+
+  #begin(): Writable {
     socketOf(this.#destination)?.setNoDelay(true);
+    const target = isHttp1Response(this.#destination) ? beginBody(this.#destination) : this.#destination;
+    // To send the head may have called back as well.
+    if (this.#onGone !== ignore) target.on('drain', this.#onDrain);
+    return target;
   }
 
   #destroy(error: unknown): void {
@@ -74,9 +149,11 @@ export class Destination implements Sink {
   #handOverToItsClose(): void {
     this.release();
     const destination = this.#destination;
-    if (destination.closed) return;
+    const forget = () => destination.off('error', ignore);
     destination.on('error', ignore);
-    destination.once('close', () => destination.off('error', ignore));
+    // It is closed before it says so.
+    if (destination.closed) afterPoll(forget);
+    else destination.once('close', forget);
   }
 }
 
@@ -92,13 +169,20 @@ export function isHead(destination: Writable): boolean {
 }
 
 /**
- * A body without chunking, which ends with its connection: the cheapest framing there is. Nothing is changed if the
- * head is out already or the length is known.
+ * A body without chunking, which ends with its connection: the cheapest framing there is, and then its bytes need nothing
+ * of the response, so that they go straight to the socket. Where the head is out already or the length is known the body is
+ * framed as they promise; one who made `write` his own, to compress, gets the bytes there.
  */
-function prepareHead(response: ServerResponse): void {
-  if (response.headersSent || response.hasHeader('content-length')) return;
+function beginBody(response: ServerResponse): Writable {
+  if (response.headersSent || response.hasHeader('content-length')) return response;
   response.removeHeader('transfer-encoding');
   response.setHeader('connection', 'close');
+  const { socket, statusCode } = response;
+  const isPlain = response.write === process.getBuiltinModule('node:http').OutgoingMessage.prototype.write;
+  // Behind others on its connection it has no socket yet; these never have a body.
+  if (!socket || !isPlain || statusCode === 204 || statusCode === 304) return response;
+  response.flushHeaders();
+  return socket;
 }
 
 /**

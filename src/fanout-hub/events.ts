@@ -20,7 +20,7 @@ export type FanoutHubEvents = {
   open: () => void;
   /** Its first byte came. */
   live: () => void;
-  /** A subscriber was dropped. */
+  /** A subscriber was too far behind: it was dropped, or begins to skip, by `onLag`. */
   lag: (subscription: Subscription, error: SubscriberLaggedError) => void;
   /** Everything of the source is gone and nobody subscribes. */
   idle: () => void;
@@ -28,7 +28,7 @@ export type FanoutHubEvents = {
   failure: (error: unknown) => void;
 };
 
-/** Counters since the hub was made, and the gauges `state`, `subscribers` and `lagBytes`. */
+/** Counters since the hub was made, and the gauges `state`, `subscribers`, `lagBytes` and `lags`. */
 export interface FanoutHubStats {
   readonly state: FanoutHubState;
   readonly subscribers: number;
@@ -38,12 +38,18 @@ export interface FanoutHubStats {
   readonly failures: number;
   /** Bytes that the sources gave. */
   readonly bytesIn: number;
-  /** Bytes given to subscribers, all together. */
+  /** Bytes given to subscribers, all together, those of them that a subscriber then skipped included. */
   readonly bytesOut: number;
   /** Slices cut; each was written once for every subscriber. */
   readonly slices: number;
   /** Subscribers dropped because they lagged. */
   readonly lagged: number;
+  /** How often a subscriber began to skip. */
+  readonly skips: number;
+  /** Bytes that subscribers skipped, all together; those of a gap are counted when its subscriber goes on, or ends. */
+  readonly skippedBytes: number;
   /** How far behind the slowest subscriber is now. */
   readonly lagBytes: number;
+  /** And each, in the order they came. */
+  readonly lags: readonly number[];
 }

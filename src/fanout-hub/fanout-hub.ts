@@ -7,7 +7,14 @@ import { checkKnown, checkSignal } from '../internal/options.ts';
 import { Broadcast } from './broadcast.ts';
 import { checkDestination, Destination, isHead } from './destination.ts';
 import type { FanoutHubEvents, FanoutHubState, FanoutHubStats } from './events.ts';
-import { checkHubOptions, checkMaxLagBytes, type FanoutHubOptions, type HubSettings } from './options.ts';
+import {
+  checkHubOptions,
+  checkMaxLagBytes,
+  checkOnLag,
+  type FanoutHubOptions,
+  type HubSettings,
+  type OnLag,
+} from './options.ts';
 import type { Sink } from './sink.ts';
 import { SliceQueue } from './slice-queue.ts';
 import { SourceKeeper, type SourceOwner } from './source-keeper.ts';
@@ -19,9 +26,10 @@ const publish = diagnosticsOf('fanout-hub');
  * Reads one source and hands its bytes to any number of subscribers. The source is opened for the first subscriber and
  * closed after the last; there is never more than one. Most callers want {@link FanoutHub.pipe}.
  *
- * Every subscriber gets the same bytes in order and without a gap, from the slice on that follows its joining. The
- * source is never paused: a subscriber that can't follow is dropped at `maxLagBytes` or `maxLagMs`, the others are not
- * delayed by it.
+ * Every subscriber gets the same bytes in order and without a gap: from the first byte if it waited for the opening, else
+ * from the slice on that follows its joining, or from the last join point that was kept (`joinPoint`, `prerollBytes`). No
+ * subscriber slows the source or the others: one that can't follow is dropped at `maxLagBytes` or `maxLagMs`, or skips
+ * (`onLag`).
  *
  * States: `idle` → `opening` (the source was called) → `live` (its first byte came) → `closing` (it is being torn down)
  * → `idle`, or `opening` again if subscribers came meanwhile: they get a fresh source, never the dying one.
@@ -41,15 +49,19 @@ export class FanoutHub implements AsyncDisposable {
   readonly #events = createEmitter<FanoutHubEvents>();
   readonly #broadcast: Broadcast;
   readonly #keeper: SourceKeeper;
+  readonly #subscribers: SubscriptionOwner;
   #openings = 0;
   #failures = 0;
   #lagged = 0;
+  #skips = 0;
+  #skippedBytes = 0;
 
   /** Opens nothing. Throws `RangeError` or `TypeError` for a bad option. */
   constructor(options: FanoutHubOptions) {
     this.#settings = checkHubOptions(options);
-    this.#broadcast = new Broadcast(this.#settings.align, this.#settings.sliceMs);
+    this.#broadcast = new Broadcast(this.#settings, (error) => this.#keeper.fail(error));
     this.#keeper = new SourceKeeper(this.#settings, this.#sourceOwner());
+    this.#subscribers = this.#subscriptionOwner();
     publish('created', { hub: this });
   }
 
@@ -68,6 +80,7 @@ export class FanoutHub implements AsyncDisposable {
 
   /** Counters since the hub was made, and gauges. */
   stats(): FanoutHubStats {
+    const lags = [...this.#broadcast.subscriptions].map(({ lagBytes }) => lagBytes);
     return {
       ...this.#broadcast.stats,
       state: this.state,
@@ -75,7 +88,10 @@ export class FanoutHub implements AsyncDisposable {
       openings: this.#openings,
       failures: this.#failures,
       lagged: this.#lagged,
-      lagBytes: Math.max(0, ...Array.from(this.#broadcast.subscriptions, ({ lagBytes }) => lagBytes)),
+      skips: this.#skips,
+      skippedBytes: this.#skippedBytes,
+      lagBytes: lags.reduce((most, lag) => Math.max(most, lag), 0),
+      lags,
     };
   }
 
@@ -101,10 +117,9 @@ export class FanoutHub implements AsyncDisposable {
     checkKnown('pipe', options, ['signal']);
     checkDestination(destination);
     const signal = checkSignal(options.signal);
-    const subscription = this.#subscription(new Destination(destination), this.#settings.maxLagBytes);
-    if (!isHead(destination)) return this.#add(subscription, signal);
-    destination.end();
-    subscription.end('left');
+    const subscription = this.#subscription(new Destination(destination), this.#settings);
+    if (isHead(destination)) subscription.end('left', ended(destination));
+    else this.#add(subscription, signal);
     return subscription;
   }
 
@@ -114,15 +129,20 @@ export class FanoutHub implements AsyncDisposable {
    *
    * The loop ends when the source or the hub does, after the slices that were queued; it throws `error` if the source
    * failed or if the loop was too slow (`SubscriberLaggedError`). A subscription that is not iterated queues up to
-   * `maxLagBytes` and is then dropped.
+   * `maxLagBytes` and is then dropped, or skips (`onLag`).
    */
   subscribe(
-    options: { readonly signal?: AbortSignal | undefined; readonly maxLagBytes?: number | undefined } = {},
+    options: {
+      readonly signal?: AbortSignal | undefined;
+      readonly maxLagBytes?: number | undefined;
+      readonly onLag?: OnLag | undefined;
+    } = {},
   ): Subscription & AsyncIterable<Buffer> {
-    checkKnown('subscribe', options, ['signal', 'maxLagBytes']);
-    const { signal, maxLagBytes = this.#settings.maxLagBytes } = options;
+    checkKnown('subscribe', options, ['signal', 'maxLagBytes', 'onLag']);
+    const { signal, maxLagBytes = this.#settings.maxLagBytes, onLag = this.#settings.onLag } = options;
     const queue = new SliceQueue();
-    const subscription = this.#subscription(queue, checkMaxLagBytes(maxLagBytes));
+    const limits = { maxLagBytes: checkMaxLagBytes(maxLagBytes), onLag: checkOnLag(onLag) };
+    const subscription = this.#subscription(queue, limits);
     this.#add(subscription, checkSignal(signal));
     return Object.assign(subscription, { [Symbol.asyncIterator]: () => queue[Symbol.asyncIterator]() });
   }
@@ -167,20 +187,20 @@ export class FanoutHub implements AsyncDisposable {
     return this;
   }
 
-  #subscription(sink: Sink, maxLagBytes: number): HubSubscription {
-    return new HubSubscription(sink, this.#subscriptionOwner(), { maxLagBytes, maxLagMs: this.#settings.maxLagMs });
+  #subscription(sink: Sink, { maxLagBytes, onLag }: Pick<HubSettings, 'maxLagBytes' | 'onLag'>): HubSubscription {
+    const { maxLagMs, startTimeoutMs: maxWaitMs } = this.#settings;
+    return new HubSubscription(sink, this.#subscribers, { maxLagBytes, maxLagMs, onLag, maxWaitMs });
   }
 
-  #add(subscription: HubSubscription, signal: AbortSignal | undefined): HubSubscription {
+  #add(subscription: HubSubscription, signal: AbortSignal | undefined): void {
     const { name, maxSubscribers } = this.#settings;
     if (this.#keeper.isClosed) subscription.end('closed', new ClosedError(name));
     else if (this.subscribers >= maxSubscribers) {
       subscription.end('closed', new SubscriberLimitError(name, maxSubscribers));
     } else subscription.open(signal);
-    if (!subscription.isOpen) return subscription;
-    this.#broadcast.subscriptions.add(subscription);
+    if (!subscription.isOpen) return;
+    this.#broadcast.add(subscription);
     this.#keeper.want();
-    return subscription;
   }
 
   /** Ends those that `concerns` picks; one that was given nothing needs an error, as its destination is still open. */
@@ -201,15 +221,23 @@ export class FanoutHub implements AsyncDisposable {
   }
 
   #subscriptionOwner(): SubscriptionOwner {
+    const broadcast = this.#broadcast;
     return {
       name: this.name,
+      get position() {
+        return broadcast.position;
+      },
+      skipped: (bytes) => {
+        this.#skippedBytes += bytes;
+      },
       left: (subscription) => {
-        const { subscriptions } = this.#broadcast;
+        const { subscriptions } = broadcast;
         if (subscriptions.delete(subscription) && subscriptions.size === 0) this.#keeper.unwant();
       },
-      lagged: (subscription, error) => {
-        this.#lagged++;
-        publish('lag', { hub: this, subscription, error });
+      lagged: (subscription, error, onLag) => {
+        if (onLag === 'skip') this.#skips++;
+        else this.#lagged++;
+        publish('lag', { hub: this, subscription, error, onLag });
         this.#events.emit('lag', subscription, error);
       },
     };
@@ -223,7 +251,7 @@ export class FanoutHub implements AsyncDisposable {
         this.#openings++;
         this.#happened('open');
       },
-      data: (chunk) => this.#broadcast.push(chunk),
+      data: (chunk, turnMs) => this.#broadcast.push(chunk, turnMs),
       flush: () => this.#broadcast.end(),
       over: (error, wasLive) => {
         const { reopen } = this.#settings;
@@ -248,5 +276,15 @@ export class FanoutHub implements AsyncDisposable {
   #happened(event: 'open' | 'live' | 'idle'): void {
     publish(event, { hub: this });
     this.#events.emit(event);
+  }
+}
+
+/** Ends it; returns what it throws. */
+function ended(destination: Writable): unknown {
+  try {
+    destination.end();
+    return undefined;
+  } catch (error) {
+    return error;
   }
 }

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { checkKnown, checkNumber, checkOneOf, checkString } from '../internal/options.ts';
+import { checkKnown, checkNumber, checkOneOf, checkString, show } from '../internal/options.ts';
 import { SLICE_BYTES } from './slicer.ts';
 
 /** What a source is given when it is opened. */
@@ -36,6 +36,17 @@ export type FanoutReopen = (end: {
   readonly openings: number;
 }) => { readonly allowed: true } | { readonly allowed: false; readonly retryAfterMs: number } | false;
 
+/**
+ * Where in a slice one who comes late may begin, so that what it is given can be played: an offset, 0 for the slice's
+ * first byte. A negative one lies so many bytes before the slice, where a format has its headers ahead of the place where
+ * decoding can begin; as far as that is not kept (`prerollBytes`), or was of a source before, it is left out. `undefined` if
+ * there is none. Of several the last is the best. It is not told when a source ends and another begins.
+ */
+export type JoinPoint = (slice: Buffer) => number | undefined;
+
+/** See {@link FanoutHubOptions.onLag}. */
+export type OnLag = 'disconnect' | 'skip';
+
 /** Options of a {@link FanoutHub}. Times are in milliseconds; `Infinity` switches a bound off. */
 export interface FanoutHubOptions {
   readonly source: FanoutSource;
@@ -66,13 +77,30 @@ export interface FanoutHubOptions {
   readonly maxLagBytes?: number | undefined;
   /** A subscriber that has not taken a byte so long after it was given is dropped; at least 1. @default 10_000 */
   readonly maxLagMs?: number | undefined;
-  /** What becomes of a subscriber that lags. @default 'disconnect' */
-  readonly onLag?: 'disconnect' | undefined;
+  /**
+   * What becomes of a subscriber that lags. `'disconnect'`: it is dropped, a TCP connection by a reset, so that the kernel's
+   * memory is free as well. `'skip'`: what waits for it is left out and so is what comes, up to the next join point at which
+   * it can take more; one that takes nothing at all for `maxLagMs` is dropped nevertheless. @default 'disconnect'
+   */
+  readonly onLag?: OnLag | undefined;
   /**
    * Every slice is a multiple of this many bytes, counted from the source's first; 1 to 65536, 188 for MPEG-TS. Only
-   * the very last slice of a source may be shorter. @default 1
+   * the very last slice of a source may be shorter, and the first of who begins at a `joinPoint`. @default 1
    */
   readonly align?: number | undefined;
+  /**
+   * Finds where one who comes late, or skips, may begin; called once for each slice, in order. Who waits for such a place
+   * longer than `startTimeoutMs` begins with the next slice. To throw, or to answer anything else than an offset that lies
+   * in the slice or before it, fails the source. @default any slice will do
+   */
+  readonly joinPoint?: JoinPoint | undefined;
+  /**
+   * Up to so many of the newest bytes are kept, and given at once to who comes late: from the last join point on if there
+   * is a `joinPoint`, else all. From 0 to half of `maxLagBytes`, so that there is room for what comes meanwhile. It has to
+   * hold what lies between two join points; with less, who comes in between waits for the next one.
+   * @default with a `joinPoint` 2 MiB, or half of `maxLagBytes` if that is less; else 0
+   */
+  readonly prerollBytes?: number | undefined;
   /** More subscribers are refused with `SubscriberLimitError`; at least 1. @default Infinity */
   readonly maxSubscribers?: number | undefined;
 }
@@ -88,9 +116,15 @@ export interface HubSettings {
   readonly sliceMs: number | undefined;
   readonly maxLagBytes: number;
   readonly maxLagMs: number;
+  readonly onLag: OnLag;
   readonly align: number;
+  readonly joinPoint: JoinPoint | undefined;
+  readonly prerollBytes: number;
   readonly maxSubscribers: number;
 }
+
+/** Two seconds of television at 8 Mbit/s. */
+const PREROLL_BYTES = 2 * 1024 * 1024;
 
 const KNOWN = [
   'name',
@@ -104,6 +138,8 @@ const KNOWN = [
   'maxLagMs',
   'onLag',
   'align',
+  'joinPoint',
+  'prerollBytes',
   'maxSubscribers',
 ] as const satisfies (keyof FanoutHubOptions)[];
 
@@ -113,8 +149,8 @@ export function checkHubOptions(options: FanoutHubOptions | undefined): HubSetti
   checkKnown('FanoutHub', given, KNOWN);
   const { name = 'fan-out hub', startTimeoutMs = 10_000, stallTimeoutMs = Infinity, closeAfterMs = 0 } = given;
   const { maxLagBytes = 4 * 1024 * 1024, maxLagMs = 10_000, onLag = 'disconnect' } = given;
-  const { source, reopen, sliceMs, align = 1, maxSubscribers = Infinity } = given;
-  checkOneOf('onLag', onLag, ['disconnect']);
+  const { source, reopen, sliceMs, align = 1, joinPoint, maxSubscribers = Infinity } = given;
+  const usualPreroll = joinPoint ? Math.min(PREROLL_BYTES, Math.floor(maxLagBytes / 2)) : 0;
   return {
     name: checkString('name', name),
     source: checkFunction('source', source),
@@ -125,13 +161,38 @@ export function checkHubOptions(options: FanoutHubOptions | undefined): HubSetti
     sliceMs: sliceMs === undefined ? undefined : checkNumber('sliceMs', sliceMs, { max: 1000 }),
     maxLagBytes: checkMaxLagBytes(maxLagBytes),
     maxLagMs: checkNumber('maxLagMs', maxLagMs, { min: 1 }),
+    onLag: checkOnLag(onLag),
     align: checkNumber('align', align, { min: 1, max: SLICE_BYTES, integer: true }),
+    joinPoint: joinPoint === undefined ? undefined : checkFunction('joinPoint', joinPoint),
+    prerollBytes: checkPreroll(given.prerollBytes ?? usualPreroll, maxLagBytes),
     maxSubscribers: checkNumber('maxSubscribers', maxSubscribers, { min: 1, integer: true }),
   };
 }
 
 export function checkMaxLagBytes(value: unknown): number {
   return checkNumber('maxLagBytes', value, { min: 1, integer: true });
+}
+
+export function checkOnLag(value: unknown): OnLag {
+  return checkOneOf('onLag', value, ['disconnect', 'skip']);
+}
+
+/** Who is given more than it may be behind would be dropped with the next slice. */
+function checkPreroll(value: unknown, maxLagBytes: number): number {
+  const most = Math.floor(maxLagBytes / 2);
+  const bytes = checkNumber('prerollBytes', value, { integer: true });
+  if (bytes <= most && bytes < Infinity) return bytes;
+  throw new RangeError(
+    `prerollBytes must be finite and at most half of maxLagBytes, which is ${maxLagBytes}, received ${bytes}`,
+  );
+}
+
+/** Returns `answer` if it is one that `joinPoint` may give for a slice of this length. */
+export function checkJoinPoint(answer: number | undefined, sliceBytes: number): number | undefined {
+  if (answer === undefined || (Number.isInteger(answer) && answer < sliceBytes)) return answer;
+  throw new RangeError(
+    `joinPoint must answer undefined or a whole number below ${sliceBytes}, the length of the slice, received ${show(answer)}`,
+  );
 }
 
 /** Returns `answer` if it is one that `reopen` may give. */

@@ -4,7 +4,9 @@ export interface Sink {
   readonly lagBytes: number;
   /** Calls back once if the receiving side goes away by itself. */
   open(onGone: (error?: unknown) => void): void;
-  write(slice: Buffer): void;
+  write(slices: readonly Buffer[]): void;
+  /** Forgets what it has not begun to hand on; tells how many bytes. */
+  discard(): number;
   /** No more slices come: what is queued still goes out, then `done` is called. `drop` may cut that short. */
   finish(done: () => void): void;
   /** The source failed. */

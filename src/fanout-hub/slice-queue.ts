@@ -1,10 +1,10 @@
+import { Backlog } from './backlog.ts';
 import type { Sink } from './sink.ts';
 
 /** Queues slices for one consumer that takes them with `for await`. */
 export class SliceQueue implements Sink, AsyncIterableIterator<Buffer> {
-  readonly #slices: Buffer[] = [];
+  readonly #backlog = new Backlog();
   readonly #wake: (() => void)[] = [];
-  #lagBytes = 0;
   #iterated = false;
   #onGone: () => void = () => {};
   #onDrained: () => void = () => {};
@@ -12,23 +12,26 @@ export class SliceQueue implements Sink, AsyncIterableIterator<Buffer> {
   #end: { readonly error?: unknown } | undefined;
 
   get lagBytes(): number {
-    return this.#lagBytes;
+    return this.#backlog.bytes;
   }
 
   open(onGone: () => void): void {
     this.#onGone = onGone;
   }
 
-  write(slice: Buffer): void {
-    this.#slices.push(slice);
-    this.#lagBytes += slice.length;
+  write(slices: readonly Buffer[]): void {
+    for (const slice of slices) this.#backlog.push(slice);
     this.#wakeAll();
+  }
+
+  discard(): number {
+    return this.#backlog.clear();
   }
 
   finish(done: () => void): void {
     this.#onDrained = done;
     this.#close({});
-    if (this.#lagBytes === 0) done();
+    if (this.lagBytes === 0) done();
   }
 
   fail(error: unknown): void {
@@ -36,13 +39,13 @@ export class SliceQueue implements Sink, AsyncIterableIterator<Buffer> {
   }
 
   drop(error: unknown): void {
-    this.#clear();
+    this.#backlog.clear();
     this.#end = undefined;
     this.#close({ error });
   }
 
   release(): void {
-    this.#clear();
+    this.#backlog.clear();
     this.#close({});
   }
 
@@ -54,7 +57,7 @@ export class SliceQueue implements Sink, AsyncIterableIterator<Buffer> {
 
   async next(): Promise<IteratorResult<Buffer, undefined>> {
     for (;;) {
-      const slice = this.#slices.shift();
+      const slice = this.#backlog.shift();
       if (slice) return { done: false, value: this.#taken(slice) };
       if (this.#end) return this.#finished(this.#end);
       await new Promise<void>((resolve) => this.#wake.push(resolve));
@@ -63,15 +66,15 @@ export class SliceQueue implements Sink, AsyncIterableIterator<Buffer> {
 
   async return(): Promise<IteratorResult<Buffer, undefined>> {
     this.#onGone();
-    this.#clear();
+    this.#onDrained();
+    this.#backlog.clear();
     this.#end = {};
     this.#wakeAll();
     return { done: true, value: undefined };
   }
 
   #taken(slice: Buffer): Buffer {
-    this.#lagBytes -= slice.length;
-    if (this.#lagBytes === 0 && this.#end) this.#onDrained();
+    if (this.lagBytes === 0 && this.#end) this.#onDrained();
     return slice;
   }
 
@@ -85,11 +88,6 @@ export class SliceQueue implements Sink, AsyncIterableIterator<Buffer> {
   #close(end: { readonly error?: unknown }): void {
     this.#end ??= end;
     this.#wakeAll();
-  }
-
-  #clear(): void {
-    this.#slices.length = 0;
-    this.#lagBytes = 0;
   }
 
   #wakeAll(): void {

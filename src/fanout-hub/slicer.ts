@@ -22,8 +22,10 @@ export class Slicer {
   readonly #align: number;
   #chunks: Buffer[] = [];
   #bytes = 0;
-  /** When the first of the bytes came that make up a whole unit now. */
+  /** When the first of the bytes was read that make up a whole unit now. */
   #since = 0;
+  /** When the last slice was taken: what is read right after it may have come since. */
+  #takenAt = Number.NEGATIVE_INFINITY;
 
   constructor(align: number) {
     this.#align = align;
@@ -38,12 +40,16 @@ export class Slicer {
   /** When the next slice is due if bytes may wait `sliceMs`; `Infinity` while there is no whole unit. */
   dueAt(sliceMs: number): number {
     if (this.#bytes < this.#align) return Number.POSITIVE_INFINITY;
-    return this.#bytes >= SLICE_BYTES ? this.#since : this.#since + sliceMs;
+    if (this.#bytes >= SLICE_BYTES) return this.#since;
+    // A steady source is cut at a steady pace, however long it takes to read it and to write to everyone.
+    const isSteady = this.#since - this.#takenAt < 2 * sliceMs;
+    return (isSteady ? this.#takenAt : this.#since) + sliceMs;
   }
 
   /** All whole units, possibly none. */
-  take(): Buffer {
+  take(now: number): Buffer {
     const all = this.flush();
+    this.#takenAt = now;
     const length = all.length - (all.length % this.#align);
     if (length < all.length) this.push(all.subarray(length), this.#since);
     return all.subarray(0, length);

@@ -12,7 +12,8 @@ export interface SourceOwner {
   isWanted(): boolean;
   entered(state: FanoutHubState): void;
   opened(): void;
-  data(chunk: Buffer): void;
+  /** See {@link RunListener.data}. */
+  data(chunk: Buffer, turnMs: number): number;
   /** No more data comes from this source. */
   flush(): void;
   /** The source was live and is over, or could not be opened: end those who do not stay for the next. */
@@ -87,6 +88,12 @@ export class SourceKeeper {
     else this.#shut();
   }
 
+  /** The bytes of the source are no use, those before its end included. */
+  fail(error: unknown): void {
+    if (this.#run) this.#run.fail(error);
+    else this.#owner.failed(error);
+  }
+
   restart(reason: unknown): Promise<void> {
     if (this.#closed) return Promise.reject(new ClosedError(this.#settings.name));
     if (this.#phase.name === 'idle') return Promise.resolve();
@@ -122,8 +129,8 @@ export class SourceKeeper {
 
   /** Only from phases without a run. */
   #open(): void {
-    const run = new SourceRun(this.#settings, {
-      data: (chunk) => this.#received(run, chunk),
+    const run: SourceRun = new SourceRun(this.#settings, {
+      data: (chunk, turnMs) => this.#received(run, chunk, turnMs),
       over: (error) => this.#over(error),
       disposeFailed: (error) => this.#owner.failed(error),
     });
@@ -136,10 +143,10 @@ export class SourceKeeper {
     this.#owner.opened();
   }
 
-  #received(run: SourceRun, chunk: Buffer): void {
+  #received(run: SourceRun, chunk: Buffer, turnMs: number): number {
     if (this.#phase.name === 'opening') this.#transition({ name: 'live', run });
     // A listener of 'live' may have restarted the hub: the bytes of the old source are nobody's then.
-    if (this.#run === run) this.#owner.data(chunk);
+    return this.#run === run ? this.#owner.data(chunk, turnMs) : 0;
   }
 
   #over(error: unknown): void {

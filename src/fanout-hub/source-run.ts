@@ -3,13 +3,18 @@ import { ClosedError, SourceEndedError, SourceStalledError, SourceStartTimeoutEr
 import { after, now } from '../internal/time.ts';
 import type { FanoutSourceContext, HubSettings, SourceHandle } from './options.ts';
 import { destroyed, failureOf, handleOf, stdoutOf } from './source-handle.ts';
+import { Turns } from './turns.ts';
 
 /** How long the exit of a child is waited for after its stdout ended: it tells a clean end from a failure. */
 const EXIT_WAIT_MS = 2_000;
 
 /** What a run tells its hub; nothing after `stop`. */
 export interface RunListener {
-  data(chunk: Buffer): void;
+  /**
+   * Returns for how many milliseconds bytes may wait.
+   * @param turnMs from one chunk to the next, if it is read in turns, else 0
+   */
+  data(chunk: Buffer, turnMs: number): number;
   /** The source is over by itself, with or without an error. The run still holds its resources until `stop`. */
   over(error: unknown): void;
   /** Something could not be disposed. */
@@ -27,6 +32,7 @@ export class SourceRun {
   #reading: Promise<void> = Promise.resolve();
   #handle: SourceHandle | undefined;
   #phase: 'running' | 'over' | 'stopping' | 'disposing' = 'running';
+  #turns: Turns | undefined;
   #watch: Disposable | undefined;
   #lastByteAt: number | undefined;
 
@@ -38,14 +44,14 @@ export class SourceRun {
   start(): void {
     if (this.#phase !== 'running') return;
     const { name, startTimeoutMs } = this.#settings;
-    this.#watch = after(startTimeoutMs, () => this.#over(new SourceStartTimeoutError(name, startTimeoutMs)));
+    this.#watch = after(startTimeoutMs, () => this.fail(new SourceStartTimeoutError(name, startTimeoutMs)));
     const reading = Promise.withResolvers<void>();
     // Set before `source` is called, as that may stop this very run.
     this.#reading = reading.promise;
     this.#read()
       .then(
-        (error) => this.#over(error),
-        (error) => this.#over(error ?? new SourceEndedError(name)),
+        (error) => this.fail(error),
+        (error) => this.fail(error ?? new SourceEndedError(name)),
       )
       .finally(reading.resolve);
   }
@@ -54,7 +60,7 @@ export class SourceRun {
   stop(reason?: unknown): Promise<void> {
     if (this.#phase === 'running' || this.#phase === 'over') {
       this.#phase = 'stopping';
-      this.#watch?.[Symbol.dispose]();
+      this.#unwatch();
       this.#controller.abort(reason);
       this.#tearDown().then(this.#gone.resolve);
     }
@@ -82,13 +88,14 @@ export class SourceRun {
       // Its listeners stay, so that an error that comes after the end does not crash the process.
       finished(stdout, { writable: false }, resolve);
       stdout.on('data', (chunk: unknown) => this.#received(chunk));
+      this.#turns = new Turns(stdout);
     });
   }
 
   #received(chunk: unknown): void {
     // What a source writes while it ends is read and dropped: it must not hang on a full pipe.
     if (this.#phase !== 'running') return;
-    if (!(chunk instanceof Uint8Array)) this.#over(new TypeError(`source gave a ${typeof chunk}, not bytes`));
+    if (!(chunk instanceof Uint8Array)) this.fail(new TypeError(`source gave a ${typeof chunk}, not bytes`));
     else if (chunk.length > 0) this.#bytes(chunk);
   }
 
@@ -96,7 +103,11 @@ export class SourceRun {
     const isFirst = this.#lastByteAt === undefined;
     this.#lastByteAt = now();
     if (isFirst) this.#watchForStall(this.#settings.stallTimeoutMs);
-    this.#listener.data(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    const patienceMs = this.#listener.data(bytes, this.#turns?.ms ?? 0);
+    // A source that is not read must not look like one that stalls.
+    const longestMs = this.#settings.stallTimeoutMs / 4;
+    if (this.#phase === 'running') this.#turns?.took(chunk.length, Math.min(patienceMs, longestMs));
   }
 
   /** One timer for many chunks: it looks when the last one came and sleeps for the rest. */
@@ -106,24 +117,30 @@ export class SourceRun {
     this.#watch = after(ms, () => {
       const restMs = (this.#lastByteAt ?? 0) + stallTimeoutMs - now();
       if (restMs > 0) this.#watchForStall(restMs);
-      else this.#over(new SourceStalledError(name, stallTimeoutMs));
+      else this.fail(new SourceStalledError(name, stallTimeoutMs));
     });
   }
 
   /** A child's exit says more than its pipe does, so it goes first. */
   async #classify(handle: SourceHandle, streamError: unknown): Promise<unknown> {
-    this.#watch?.[Symbol.dispose]();
+    this.#unwatch();
     const exit = (await within(EXIT_WAIT_MS, handle.closed)) ?? (await within(0, handle.exited));
     const hasBytes = this.#lastByteAt !== undefined;
     const failure = failureOf(this.#settings.name, handle, exit, hasBytes) ?? streamError;
     return failure ?? (hasBytes ? undefined : new SourceEndedError(this.#settings.name));
   }
 
-  #over(error: unknown): void {
+  /** It is over, with an error or without. */
+  fail(error: unknown): void {
     if (this.#phase !== 'running') return;
     this.#phase = 'over';
-    this.#watch?.[Symbol.dispose]();
+    this.#unwatch();
     this.#listener.over(error);
+  }
+
+  #unwatch(): void {
+    this.#watch?.[Symbol.dispose]();
+    this.#turns?.[Symbol.dispose]();
   }
 
   async #tearDown(): Promise<void> {

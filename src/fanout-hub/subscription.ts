@@ -2,6 +2,8 @@ import { ClosedError, SubscriberLaggedError } from '../errors.ts';
 import { onAbort, preHandled } from '../internal/abort.ts';
 import { after, now } from '../internal/time.ts';
 import { LagClock } from './lag-clock.ts';
+import type { OnLag } from './options.ts';
+import type { Stretch } from './preroll.ts';
 import type { Sink } from './sink.ts';
 
 /** How a subscription ended. */
@@ -16,7 +18,7 @@ export interface SubscriptionEnd {
   readonly reason: 'left' | 'source-ended' | 'source-failed' | 'lagged' | 'closed';
   /** Bytes that the destination or the loop had taken. */
   readonly deliveredBytes: number;
-  /** Bytes that were left out between those delivered: none, as one that lags is dropped. */
+  /** Bytes of the source that it was not given since it began, because it lagged. */
   readonly skippedBytes: number;
   /** Always set if not a byte was given, unless the destination went away without an error or answers a HEAD. */
   readonly error?: unknown;
@@ -32,20 +34,38 @@ export interface Subscription extends AsyncDisposable {
   readonly lagBytes: number;
   /** Bytes taken so far. */
   readonly deliveredBytes: number;
+  /** Bytes left out because it lagged; those of a gap are known when it goes on, or ends. */
+  readonly skippedBytes: number;
 }
 
 /** The hub, as its subscriptions see it. */
 export interface SubscriptionOwner {
   readonly name: string;
+  /** Bytes of all sources that were cut into slices so far. */
+  readonly position: number;
+  /** It was not given so many bytes, because it skipped. */
+  skipped(bytes: number): void;
   /** The subscription takes no more slices. */
   left(subscription: HubSubscription): void;
-  /** It was dropped. */
-  lagged(subscription: HubSubscription, error: SubscriberLaggedError): void;
+  /** It was dropped, or begins to skip. */
+  lagged(subscription: HubSubscription, error: SubscriberLaggedError, onLag: OnLag): void;
 }
 
 export interface SubscriptionLimits {
   readonly maxLagBytes: number;
   readonly maxLagMs: number;
+  readonly onLag: OnLag;
+  /** How long it waits for a join point. */
+  readonly maxWaitMs: number;
+}
+
+/** What came of the source. */
+export interface Cut {
+  readonly whole: Stretch;
+  /** What one who may begin there is given, if one may. */
+  readonly joinable: Stretch | undefined;
+  /** Where it ends, in bytes of all sources. */
+  readonly end: number;
 }
 
 type Reason = SubscriptionEnd['reason'];
@@ -59,10 +79,17 @@ export class HubSubscription implements Subscription {
   readonly #lagClock = new LagClock();
   /** `ending`: takes no more slices, but what it was given is still being flushed. */
   #phase: 'open' | 'ending' | 'ended' = 'open';
+  /** While open. `waiting` for a place to begin, `following` the source, or `skipping` what it lags too far behind to get. */
+  #feed: 'waiting' | 'following' | 'skipping' = 'waiting';
+  /** Where what it was given ends, in bytes of all sources. */
+  #position = 0;
+  #skippedBytes = 0;
+  #isLive = false;
   #finalBytes: number | undefined;
   #lagTimer: Disposable | undefined;
   #signal: Disposable | undefined;
-  readonly #since = now();
+  /** Since when it waits for bytes that it may have. */
+  #since = now();
 
   constructor(sink: Sink, owner: SubscriptionOwner, limits: SubscriptionLimits) {
     this.#sink = sink;
@@ -88,13 +115,17 @@ export class HubSubscription implements Subscription {
     return this.#finalBytes ?? this.#lagClock.given - this.lagBytes;
   }
 
+  get skippedBytes(): number {
+    return this.#skippedBytes;
+  }
+
   get isOpen(): boolean {
     return this.#phase === 'open';
   }
 
   /** Whether it was given a byte. */
   get isLive(): boolean {
-    return this.#lagClock.given > 0;
+    return this.#isLive;
   }
 
   /** Milliseconds since it came. */
@@ -109,37 +140,34 @@ export class HubSubscription implements Subscription {
     if (this.isOpen) this.#sink.open((error) => this.end('left', error));
   }
 
-  /** Gives a slice; false if the subscriber is too far behind to be given more. */
-  deliver(slice: Buffer, at: number): boolean {
-    const lagBytes = this.lagBytes;
-    if (lagBytes > this.#limits.maxLagBytes) return false;
-    const isFirst = !this.isLive;
-    this.#lagClock.give(slice.length, lagBytes, at);
-    this.#lagTimer ??= this.#checkLagAfter(this.#limits.maxLagMs);
-    this.#write(slice);
-    if (isFirst) this.#live.resolve();
-    return true;
+  /** Gives what is for it; tells how many bytes, or `undefined` if it is too far behind to be given more. */
+  deliver({ whole, joinable, end }: Cut, at: number): number | undefined {
+    if (!this.isOpen) return 0;
+    const { lagBytes } = this;
+    if (this.#feed !== 'following') return this.#begin(this.#bearable(joinable, whole, at), end, lagBytes, at);
+    if (lagBytes > this.#limits.maxLagBytes) return undefined;
+    return this.#give(whole, end, lagBytes, at);
+  }
+
+  /** Begins in the middle of a source, with what was kept of it; tells how many bytes it was given. */
+  join(joinable: Stretch, end: number, at: number): number {
+    const mayBegin = this.isOpen && this.#feed === 'waiting' && joinable.length <= this.#limits.maxLagBytes;
+    return mayBegin ? this.#begin(joinable, end, 0, at) : 0;
   }
 
   /** The first cause wins. */
   end(reason: Reason, error?: unknown): void {
     if (this.#phase !== 'open') return;
+    if (this.#feed === 'skipping') this.#missed(this.#owner.position);
     this.#phase = 'ending';
     this.#signal?.[Symbol.dispose]();
     this.#endSink(reason, error);
     this.#owner.left(this);
   }
 
-  drop(bound: string): void {
-    const error = new SubscriberLaggedError(this.#owner.name, this.lagBytes, bound);
-    if (this.#phase === 'open') this.end('lagged', error);
-    else this.#settle('lagged', error, () => this.#sink.drop(error));
-    this.#owner.lagged(this, error);
-  }
-
-  /** It is more than `maxLagBytes` behind. */
-  dropForBytes(): void {
-    this.drop(`more than ${this.#limits.maxLagBytes} (maxLagBytes)`);
+  /** It is more than `maxLagBytes` behind, if it did not leave meanwhile. */
+  lagsInBytes(): void {
+    if (this.isOpen) this.#lags(`more than ${this.#limits.maxLagBytes} (maxLagBytes)`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -147,13 +175,71 @@ export class HubSubscription implements Subscription {
     await this.ended;
   }
 
-  /** A destination that throws must not keep the slice from the others. */
-  #write(slice: Buffer): void {
-    try {
-      this.#sink.write(slice);
-    } catch (error) {
-      this.end('left', error);
-    }
+  /** Who skips may be as slow as it is, but not take nothing for ever. */
+  #lags(bound: string): void {
+    const { onLag, maxLagMs } = this.#limits;
+    const idleMs = this.#lagClock.idle(this.lagBytes, now());
+    if (onLag === 'disconnect' || !this.isOpen) this.#drop(bound);
+    else if (idleMs >= maxLagMs) this.#drop(`and it has taken none for ${Math.round(idleMs)} ms`);
+    else this.#skip(bound, maxLagMs - idleMs);
+  }
+
+  #drop(bound: string): void {
+    const error = new SubscriberLaggedError(this.#owner.name, this.lagBytes, bound);
+    if (this.#phase === 'open') this.end('lagged', error);
+    else this.#settle('lagged', error, () => this.#sink.drop(error));
+    this.#owner.lagged(this, error, 'disconnect');
+  }
+
+  #skip(bound: string, patienceMs: number): void {
+    const error = new SubscriberLaggedError(this.#owner.name, this.lagBytes, bound);
+    const discarded = this.#sink.discard();
+    this.#lagClock.retract(discarded);
+    this.#position -= discarded;
+    this.#feed = 'skipping';
+    this.#since = now();
+    this.#watchLag(patienceMs);
+    this.#owner.lagged(this, error, 'skip');
+  }
+
+  /** Where it may begin or go on: not with so much that it lags at once, and after a long wait at any place. */
+  #bearable(joinable: Stretch | undefined, whole: Stretch, at: number): Stretch | undefined {
+    const isBearable = joinable && (joinable.slices.length === 1 || joinable.length <= this.#limits.maxLagBytes);
+    if (isBearable) return joinable;
+    return at - this.#since >= this.#limits.maxWaitMs ? whole : undefined;
+  }
+
+  /** Who skips has to have taken everything before it goes on, and gets nothing twice. Tells how many bytes it was given. */
+  #begin(stretch: Stretch | undefined, end: number, lagBytes: number, at: number): number {
+    const isSkipping = this.#feed === 'skipping';
+    if (isSkipping && lagBytes > 0) this.#since = at;
+    if (!stretch || lagBytes > 0) return 0;
+    const begin = end - stretch.length;
+    if (isSkipping && begin < this.#position) return 0;
+    if (isSkipping) this.#missed(begin);
+    this.#feed = 'following';
+    return this.#give(stretch, end, lagBytes, at);
+  }
+
+  /** It goes on, or ends, at this position. */
+  #missed(position: number): void {
+    const bytes = position - this.#position;
+    this.#skippedBytes += bytes;
+    this.#owner.skipped(bytes);
+  }
+
+  #give({ slices, length }: Stretch, end: number, lagBytes: number, at: number): number {
+    this.#position = end;
+    if (!this.#isLive) this.#goLive();
+    this.#lagClock.give(length, lagBytes, at);
+    this.#lagTimer ??= this.#checkLagAfter(this.#limits.maxLagMs);
+    this.#sink.write(slices);
+    return length;
+  }
+
+  #goLive(): void {
+    this.#isLive = true;
+    this.#live.resolve();
   }
 
   #endSink(reason: Reason, error: unknown): void {
@@ -165,20 +251,24 @@ export class HubSubscription implements Subscription {
 
   /** The bound in time goes on: a destination that is blocked must not keep its bytes for ever. */
   #flush(reason: Reason, error: unknown): void {
-    this.#lagTimer?.[Symbol.dispose]();
-    this.#lagTimer = this.#checkLagAfter(this.#limits.maxLagMs);
+    this.#watchLag(this.#limits.maxLagMs);
     this.#sink.finish(() => this.#settle(reason, error));
   }
 
   #settle(reason: Reason, error: unknown, endSink?: () => void): void {
     if (this.#phase === 'ended') return;
-    const { deliveredBytes } = this;
+    const { deliveredBytes, skippedBytes } = this;
     this.#finalBytes = deliveredBytes;
     this.#phase = 'ended';
     this.#lagTimer?.[Symbol.dispose]();
     endSink?.();
     this.#live.reject(error ?? new ClosedError('the subscription'));
-    this.#ended.resolve({ reason, deliveredBytes, skippedBytes: 0, ...(error !== undefined && { error }) });
+    this.#ended.resolve({ reason, deliveredBytes, skippedBytes, ...(error !== undefined && { error }) });
+  }
+
+  #watchLag(ms: number): void {
+    this.#lagTimer?.[Symbol.dispose]();
+    this.#lagTimer = this.#checkLagAfter(ms);
   }
 
   #checkLagAfter(ms: number): Disposable {
@@ -186,10 +276,16 @@ export class HubSubscription implements Subscription {
       this.#lagTimer = undefined;
       const { maxLagMs } = this.#limits;
       const { lagBytes } = this;
-      const ageMs = this.#lagClock.age(lagBytes, now());
+      const ageMs = this.#ageOf(lagBytes, now());
       if (lagBytes > 0 && ageMs < maxLagMs) this.#lagTimer = this.#checkLagAfter(maxLagMs - ageMs);
-      else if (lagBytes > 0) this.drop(`the oldest for ${Math.round(ageMs)} ms`);
-      else if (this.#phase === 'ending') this.drop(`and it has not finished within ${maxLagMs} ms`);
+      else if (lagBytes > 0) this.#lags(`the oldest for ${Math.round(ageMs)} ms`);
+      else if (this.#phase === 'ending') this.#drop(`and it has not finished within ${maxLagMs} ms`);
     });
+  }
+
+  /** What waits for one who skips already can't be taken back: there it counts only that it moves. */
+  #ageOf(lagBytes: number, at: number): number {
+    const isSkipping = this.isOpen && this.#feed === 'skipping';
+    return isSkipping ? this.#lagClock.idle(lagBytes, at) : this.#lagClock.age(lagBytes, at);
   }
 }

@@ -72,7 +72,8 @@ export function idle(ms: number): Promise<void> {
   });
 }
 
-/** Calls back when the event loop has read what its descriptors had to offer. */
-export function afterPoll(callback: () => void): void {
-  setImmediate(callback);
+/** Calls back when the event loop has read what its descriptors had to offer. Dispose to cancel. */
+export function afterPoll(callback: () => void): Disposable {
+  const immediate = setImmediate(callback);
+  return { [Symbol.dispose]: () => clearImmediate(immediate) };
 }

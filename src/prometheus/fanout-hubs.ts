@@ -1,56 +1,71 @@
 import type { FanoutHub } from '../fanout-hub/fanout-hub.ts';
+import type { OnLag } from '../fanout-hub/options.ts';
 import { Living } from './living.ts';
-import { type Part, Tally, total } from './metric.ts';
+import { type Metric, type Part, Tally, total } from './metric.ts';
+
+/** What of a hub's statistics is counted, and is not forgotten when it is gone. */
+const COUNTED = ['bytesIn', 'bytesOut', 'slices', 'skips', 'skippedBytes'] as const;
+
+type Counts = Record<(typeof COUNTED)[number], number>;
 
 /** What is left of a hub that is gone. */
-interface Traffic {
+interface Traffic extends Counts {
   readonly name: string;
-  bytesIn: number;
-  bytesOut: number;
 }
 
 export function fanoutHubs(): Part {
   const dropped = new Tally();
   /** Of the hubs that are gone. */
-  const former = { bytesIn: 0, bytesOut: 0 };
-  const hubs = new Living<FanoutHub, Traffic>(({ name, bytesIn, bytesOut }) => {
-    former.bytesIn += bytesIn;
-    former.bytesOut += bytesOut;
-    const hasNamesake = [...hubs.records()].some((other) => other.name === name);
-    if (!hasNamesake) dropped.forget('name', name);
+  const former = noCounts();
+  const hubs = new Living<FanoutHub, Traffic>((gone) => {
+    for (const which of COUNTED) former[which] += gone[which];
+    const hasNamesake = [...hubs.records()].some((other) => other.name === gone.name);
+    if (!hasNamesake) dropped.forget('name', gone.name);
   });
   /** A counter must not go back, also if a hub is collected unseen: then it has what it had at the last scrape. */
   const note = (hub: FanoutHub) => {
-    const { bytesIn, bytesOut } = hub.stats();
+    const stats = hub.stats();
     const traffic = hubs.recordOf(hub);
-    if (traffic) Object.assign(traffic, { bytesIn, bytesOut });
+    for (const which of COUNTED) if (traffic) traffic[which] = stats[which];
   };
-  const bytes = (which: 'bytesIn' | 'bytesOut') => () => {
-    for (const hub of hubs) note(hub);
-    return total([former, ...hubs.records()], (traffic) => traffic[which]);
-  };
+  const counter = (name: string, help: string, which: keyof Counts): Metric => ({
+    ...{ type: 'counter', name, help },
+    read: () => {
+      for (const hub of hubs) note(hub);
+      return total([former, ...hubs.records()], (traffic) => traffic[which]);
+    },
+  });
+  const gauge = (name: string, help: string, of: (hub: FanoutHub) => number): Metric => ({
+    ...{ type: 'gauge', name, help },
+    read: () => [...hubs].map((hub) => ({ value: of(hub), labels: { name: hub.name } })),
+  });
   return {
     metrics: [
+      gauge('fanout_subscribers', 'Subscribers of each hub', ({ subscribers }) => subscribers),
       {
-        type: 'gauge',
-        name: 'fanout_subscribers',
-        help: 'Subscribers of each hub',
-        read: () => [...hubs].map(({ name, subscribers }) => ({ value: subscribers, labels: { name } })),
+        ...gauge(
+          'fanout_lag_bytes',
+          'How far behind the slowest subscriber of each hub is',
+          (hub) => hub.stats().lagBytes,
+        ),
+        aggregator: 'max',
       },
-      { type: 'counter', name: 'fanout_bytes_in_total', help: 'Bytes read from sources', read: bytes('bytesIn') },
-      { type: 'counter', name: 'fanout_bytes_out_total', help: 'Bytes handed to subscribers', read: bytes('bytesOut') },
+      counter('fanout_bytes_in_total', 'Bytes read from sources', 'bytesIn'),
+      counter('fanout_bytes_out_total', 'Bytes handed to subscribers', 'bytesOut'),
+      counter('fanout_slices_total', 'Slices cut, each written once for every subscriber', 'slices'),
+      counter('fanout_skips_total', 'How often a subscriber was too far behind and began to skip', 'skips'),
+      counter('fanout_skipped_bytes_total', 'Bytes that subscribers skipped', 'skippedBytes'),
       {
         type: 'counter',
         name: 'fanout_dropped_total',
-        help: 'Subscribers disconnected by the hub',
+        help: 'Subscribers that were disconnected, by reason: too far behind (lagged)',
         read: () => dropped.samples(),
       },
     ],
     listeners: {
-      'holdfast:fanout-hub:created': ({ hub }: { hub: FanoutHub }) =>
-        hubs.add(hub, { name: hub.name, bytesIn: 0, bytesOut: 0 }),
-      'holdfast:fanout-hub:lag': ({ hub }: { hub: FanoutHub }) => {
-        if (hubs.recordOf(hub)) dropped.add(1, { name: hub.name, reason: 'lagged' });
+      'holdfast:fanout-hub:created': ({ hub }: { hub: FanoutHub }) => hubs.add(hub, { name: hub.name, ...noCounts() }),
+      'holdfast:fanout-hub:lag': ({ hub, onLag }: { hub: FanoutHub; onLag: OnLag }) => {
+        if (onLag === 'disconnect' && hubs.recordOf(hub)) dropped.add(1, { name: hub.name, reason: 'lagged' });
       },
       'holdfast:fanout-hub:closed': ({ hub }: { hub: FanoutHub }) => {
         note(hub);
@@ -58,4 +73,8 @@ export function fanoutHubs(): Part {
       },
     },
   };
+}
+
+function noCounts(): Counts {
+  return { bytesIn: 0, bytesOut: 0, slices: 0, skips: 0, skippedBytes: 0 };
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SubscriberLaggedError } from '../../src/errors.ts';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
@@ -204,6 +205,23 @@ describe('lag', () => {
     expect(await ended).toMatchObject({ reason: 'lagged', deliveredBytes: 0 });
     expect(clogged.destroyed).toBe(true);
   });
+});
+
+test('one whose write makes the source give more at once changes the order for nobody', async () => {
+  const source = new Readable({ read() {} });
+  await using hub = new FanoutHub({ source: () => source, sliceMs: 0 });
+  let writes = 0;
+  const pushing = new Sponge();
+  const write = pushing._write.bind(pushing);
+  pushing._write = (chunk, encoding, done) => {
+    if (writes++ < 5) source.push(`${writes}`);
+    write(chunk, encoding, done);
+  };
+  const others = [new Sponge(), new Sponge()];
+  for (const destination of [pushing, ...others]) hub.pipe(destination);
+  await eventually(() => expect(hub.state).toBe('opening'));
+  source.push('0');
+  await eventually(() => expect([pushing, ...others].map(({ text }) => text)).toEqual(Array(3).fill('012345')));
 });
 
 test('a destination that never finishes does not keep its subscription for ever', async () => {

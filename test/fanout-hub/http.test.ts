@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
-import type { Subscription } from '../../src/fanout-hub/subscription.ts';
+import type { Subscription, SubscriptionEnd } from '../../src/fanout-hub/subscription.ts';
 import { eventually } from '../support/eventually.ts';
-import { RawClient, readableOf, ScriptedSource, serve } from './support.ts';
+import { numbered, RawClient, readableOf, ScriptedSource, Sponge, serve } from './support.ts';
 
 const get = (version: string, headers = '') => `GET / HTTP/${version}\r\nHost: x\r\n${headers}\r\n`;
 
@@ -155,6 +155,48 @@ describe('a response', () => {
     await eventually(() => expect(ends).toEqual(['left', 'left', 'source-ended']));
     session.destroy();
     await new Promise((resolve) => server.close(resolve));
+  });
+});
+
+test('of a body with chunking much that waits at once comes whole, also if the source ends then', async () => {
+  const source = new ScriptedSource();
+  const bytes = numbered(0, 360_000);
+  await using hub = new FanoutHub({ source: source.open, sliceMs: 0, prerollBytes: 400_000 });
+  hub.pipe(new Sponge());
+  for (let at = 0; at < bytes.length; at += 9_000) {
+    source.write(bytes.subarray(at, at + 9_000));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await using server = await serve((_request, response) => {
+    response.writeHead(200);
+    hub.pipe(response);
+  });
+  const url = `http://127.0.0.1:${server.port}`;
+  const response = await fetch(url);
+  const reader = response.body?.getReader();
+  let length = 0;
+  while (length < bytes.length) length += (await reader?.read())?.value?.length ?? Number.NaN;
+  expect(length).toBe(bytes.length);
+  await reader?.cancel();
+  await eventually(() => expect(hub.subscribers).toBe(1));
+  const last = fetch(url).then((response) => response.arrayBuffer());
+  await eventually(() => expect(hub.subscribers).toBe(2));
+  source.stream.end();
+  expect(Buffer.from(await last).equals(bytes)).toBe(true);
+});
+
+test('an answer to HEAD that can not be sent is told, not thrown', async () => {
+  await using hub = new FanoutHub({ source: () => new PassThrough() });
+  let end: SubscriptionEnd | undefined;
+  await using server = await serve(async (_request, response) => {
+    response.statusCode = 99_999;
+    end = await hub.pipe(response).ended;
+    response.destroy();
+  });
+  await expect(fetch(`http://127.0.0.1:${server.port}`, { method: 'HEAD' })).rejects.toThrow();
+  expect(end).toMatchObject({
+    reason: 'left',
+    error: expect.objectContaining({ code: 'ERR_HTTP_INVALID_STATUS_CODE' }),
   });
 });
 

@@ -30,4 +30,24 @@ describe('LagClock', () => {
       expect(clock.age(lag + 100, second * 1000)).toBeLessThanOrEqual(4000);
     }
   });
+
+  describe('knows for how long one took nothing that it could have taken', () => {
+    test('also if what waited for it was retracted, but not while nothing did', () => {
+      const clock = new LagClock();
+      clock.give(100, 0, 1_000);
+      expect(clock.idle(100, 1_400)).toBe(400);
+      clock.retract(100);
+      expect(clock.given).toBe(0);
+      clock.give(100, 0, 5_000);
+      expect(clock.idle(100, 5_300)).toBe(700);
+      expect(clock.idle(99, 5_600)).toBe(0);
+      expect(clock.idle(99, 5_900)).toBe(300);
+    });
+
+    test('one that takes everything is never idle, however long nothing comes', () => {
+      const clock = new LagClock();
+      for (const at of [1_000, 60_000, 120_000]) clock.give(100, 0, at);
+      expect(clock.idle(0, 500_000)).toBe(0);
+    });
+  });
 });

@@ -20,11 +20,20 @@ describe('options', () => {
     [{ source, sliceMs: 1001 }, RangeError, /sliceMs .*1001/],
     [{ source, maxLagBytes: 0.5 }, RangeError, /maxLagBytes .*0\.5/],
     [{ source, maxLagMs: 0 }, RangeError, /maxLagMs .*received 0/],
-    [{ source, onLag: 'skip' }, TypeError, /onLag .*"skip"/],
+    [{ source, onLag: 'pause' }, TypeError, /onLag must be "disconnect" or "skip", received "pause"/],
     [{ source, align: 0 }, RangeError, /align .*received 0/],
     [{ source, align: 1.5 }, RangeError, /align .*1\.5/],
     [{ source, maxSubscribers: 0 }, RangeError, /maxSubscribers .*received 0/],
-    [{ source, prerollBytes: 1 }, TypeError, /no option prerollBytes/],
+    [{ source, joinPoint: 188 }, TypeError, /joinPoint must be a function, received number/],
+    [{ source, prerollBytes: -1 }, RangeError, /prerollBytes .*-1/],
+    [{ source, prerollBytes: 0.5 }, RangeError, /prerollBytes .*0\.5/],
+    [
+      { source, prerollBytes: 5, maxLagBytes: 9 },
+      RangeError,
+      /prerollBytes .*half of maxLagBytes, which is 9, received 5/,
+    ],
+    [{ source, prerollBytes: Infinity, maxLagBytes: Infinity }, RangeError, /prerollBytes .*finite.*received Infinity/],
+    [{ source, preroll: 1 }, TypeError, /no option preroll;/],
   ])('%o is refused by name and value', (options, type, message) => {
     const make = () => new FanoutHub(options as FanoutHubOptions);
     expect(make).toThrow(type);
@@ -40,6 +49,7 @@ describe('options', () => {
     expect(() => hub.pipe(new PassThrough(), any({ end: true }))).toThrow(/no option end/);
     expect(() => hub.pipe(new PassThrough(), any({ signal: {} }))).toThrow(/signal must be an AbortSignal/);
     expect(() => hub.subscribe({ maxLagBytes: 0 })).toThrow(/maxLagBytes .*received 0/);
+    expect(() => hub.subscribe(any({ onLag: 'drop' }))).toThrow(/onLag .*"drop"/);
     expect(hub).toMatchObject({ state: 'idle', subscribers: 0 });
   });
 });

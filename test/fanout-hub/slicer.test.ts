@@ -12,7 +12,7 @@ describe('Slicer', () => {
   ])('takes $slice of $chunks bytes at an alignment of $align', ({ align, chunks, slice, rest }) => {
     const slicer = new Slicer(align);
     for (const length of chunks) slicer.push(Buffer.alloc(length), 0);
-    expect(slicer.take()).toHaveLength(slice);
+    expect(slicer.take(0)).toHaveLength(slice);
     expect(slicer.flush()).toHaveLength(rest);
   });
 
@@ -21,7 +21,7 @@ describe('Slicer', () => {
     const slices: Buffer[] = [];
     for (let start = 0, i = 0; start < 10_000; start += 37, i++) {
       slicer.push(numbered(start, 37), i);
-      if (i % 5 === 0) slices.push(slicer.take());
+      if (i % 5 === 0) slices.push(slicer.take(i));
     }
     expect(slices.filter((slice) => slice.length % 188 !== 0)).toEqual([]);
     const all = Buffer.concat([...slices, slicer.flush()]);
@@ -32,7 +32,7 @@ describe('Slicer', () => {
     const slicer = new Slicer(1);
     const chunk = Buffer.alloc(1000);
     slicer.push(chunk, 0);
-    expect(slicer.take().buffer).toBe(chunk.buffer);
+    expect(slicer.take(0).buffer).toBe(chunk.buffer);
   });
 
   test('the slice time counts from the first byte of a whole unit', () => {
@@ -43,9 +43,26 @@ describe('Slicer', () => {
     slicer.push(Buffer.alloc(100), 20);
     slicer.push(Buffer.alloc(100), 30);
     expect(slicer.dueAt(40)).toBe(60);
-    slicer.take();
-    slicer.push(Buffer.alloc(100), 50);
-    expect(slicer.dueAt(40)).toBe(90);
+    slicer.take(60);
+    slicer.push(Buffer.alloc(100), 150);
+    expect(slicer.dueAt(40)).toBe(190);
+  });
+
+  test('what is read within twice the slice time after the last slice is due that time after it: it may have waited to be read', () => {
+    const slicer = new Slicer(1);
+    slicer.push(Buffer.alloc(1), 0);
+    slicer.take(40);
+    slicer.push(Buffer.alloc(1), 55);
+    expect(slicer.dueAt(40)).toBe(80);
+    slicer.take(85);
+    slicer.push(Buffer.alloc(1), 124);
+    expect(slicer.dueAt(40)).toBe(125);
+    slicer.take(125);
+    slicer.push(Buffer.alloc(1), 204);
+    expect(slicer.dueAt(40)).toBe(165);
+    slicer.take(210);
+    slicer.push(Buffer.alloc(1), 290);
+    expect(slicer.dueAt(40)).toBe(330);
   });
 
   test('a slice that is large enough is due at once', () => {

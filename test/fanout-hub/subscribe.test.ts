@@ -24,6 +24,23 @@ describe('subscribe', () => {
     await eventually(() => expect(hub.state).toBe('idle'));
   });
 
+  test('breaking it when the source has ended leaves what was queued, and counts only what was taken', async () => {
+    const source = new ScriptedSource();
+    await using hub = new FanoutHub({ source: source.open, sliceMs: 0, maxLagMs: Infinity });
+    const subscription = hub.subscribe();
+    for (const slice of ['one', 'two', 'three']) {
+      source.write(slice);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    source.stream.end();
+    await eventually(() => expect(hub.subscribers).toBe(0));
+    for await (const slice of subscription) {
+      expect(String(slice)).toBe('one');
+      break;
+    }
+    expect(await subscription.ended).toEqual({ reason: 'source-ended', deliveredBytes: 3, skippedBytes: 0 });
+  });
+
   test('a signal ends a loop that waits', async () => {
     const source = new ScriptedSource();
     await using hub = new FanoutHub({ source: source.open });

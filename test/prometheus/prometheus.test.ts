@@ -80,7 +80,10 @@ describe('a hub', () => {
     const { ended } = hub.pipe(new PassThrough().resume());
     expect(await scrape()).toMatchObject({ 'holdfast_fanout_subscribers{name="five"}': 1 });
     await ended;
-    const totals = { holdfast_fanout_bytes_in_total: 1000, holdfast_fanout_bytes_out_total: 1000 };
+    const totals = {
+      ...{ holdfast_fanout_bytes_in_total: 1000, holdfast_fanout_bytes_out_total: 1000 },
+      ...{ holdfast_fanout_slices_total: 1, holdfast_fanout_skipped_bytes_total: 0 },
+    };
     expect(await scrape()).toMatchObject(totals);
     await hub.close();
     expect(await scrape()).toMatchObject(totals);
@@ -96,6 +99,29 @@ describe('a hub', () => {
       expect(await scrape()).toMatchObject({ 'holdfast_fanout_dropped_total{name="six",reason="lagged"}': 1 }),
     );
   });
+});
+
+test('a hub shows how far the slowest subscriber is behind, who skipped, and what of it', async () => {
+  const source = new PassThrough();
+  await using hub = new FanoutHub({ name: 'seven', source: () => source, maxLagBytes: 3, sliceMs: 0, onLag: 'skip' });
+  hub.subscribe();
+  const lag = 'holdfast_fanout_lag_bytes{name="seven"}';
+  source.write('four');
+  await eventually(async () => expect(await scrape()).toMatchObject({ [lag]: 4 }));
+  const before = await scrape();
+  source.write('five5');
+  await eventually(async () =>
+    expect(await scrape()).toMatchObject({
+      ...{ [lag]: 0, holdfast_fanout_skips_total: (before.holdfast_fanout_skips_total as number) + 1 },
+    }),
+  );
+  source.write('on');
+  await eventually(async () =>
+    expect(await scrape()).toMatchObject({
+      ...{ [lag]: 2, holdfast_fanout_skipped_bytes_total: (before.holdfast_fanout_skipped_bytes_total as number) + 9 },
+    }),
+  );
+  expect(await scrape()).not.toHaveProperty(['holdfast_fanout_dropped_total{name="seven",reason="lagged"}']);
 });
 
 describe('failure control', () => {

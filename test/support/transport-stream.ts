@@ -1,6 +1,6 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
-import { findFfprobe } from '../../examples/hdhomerun/ffmpeg.ts';
+import { findFfmpeg, findFfprobe } from '../../examples/hdhomerun/ffmpeg.ts';
 
 /** A look at MPEG-TS that is independent of ffmpeg: sync, continuity, tables. */
 
@@ -60,6 +60,13 @@ function serviceNameOf(packet: Buffer): string | undefined {
   const nameAt = at + 4 + providerBytes;
   const nameBytes = packet[nameAt] ?? 0;
   return packet.toString('utf8', nameAt + 1, nameAt + 1 + nameBytes);
+}
+
+/** How many pictures the real ffmpeg decodes of some bytes. */
+export function picturesIn(bytes: Buffer): number {
+  const args = ['-v', 'error', '-f', 'mpegts', '-i', 'pipe:0', '-map', '0:v', '-f', 'framehash', '-'];
+  const { stdout } = spawnSync(findFfmpeg(), args, { input: bytes, encoding: 'utf8' });
+  return stdout.split('\n').filter((line) => /^\d/.test(line)).length;
 }
 
 /** What ffprobe makes of a file or URL. */

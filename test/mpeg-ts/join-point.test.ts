@@ -1,0 +1,222 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
+import { mpegTsJoinPoint } from '../../examples/mpeg-ts/index.ts';
+import { PACKET_BYTES } from '../../examples/mpeg-ts/packet.ts';
+
+const GOP_SECONDS = 0.5;
+const SECONDS = 3;
+
+/** What the real ffmpeg makes: a group of pictures each half second. */
+function encoded(...codec: readonly string[]): Buffer {
+  const input = ['-f', 'lavfi', '-i', `testsrc2=size=320x180:rate=20:duration=${SECONDS}`];
+  const sound = ['-f', 'lavfi', '-i', `sine=duration=${SECONDS}`, '-c:a', 'mp2'];
+  const group = ['-g', '10', '-keyint_min', '10', '-sc_threshold', '0'];
+  const args = ['-v', 'error', ...input, ...sound, ...codec, ...group, '-f', 'mpegts', 'pipe:1'];
+  return execFileSync(findFfmpeg(), args, { maxBuffer: 64 * 1024 * 1024 });
+}
+
+/** Where one may begin, in bytes from the first, found in slices cut at these lengths in turn. */
+function joinPoints(bytes: Buffer, lengths: readonly number[]): number[] {
+  const joinPoint = mpegTsJoinPoint();
+  const found: number[] = [];
+  for (let at = 0, turn = 0; at < bytes.length; turn++) {
+    const slice = bytes.subarray(at, at + (lengths[turn % lengths.length] as number));
+    const offset = joinPoint(slice);
+    if (offset !== undefined) found.push(at + offset);
+    at += slice.length;
+  }
+  return found;
+}
+
+/** How many pictures the real ffmpeg decodes, and what it complains of. */
+function decoded(bytes: Buffer): { pictures: number; complaints: string } {
+  const args = [
+    '-v',
+    'warning',
+    '-f',
+    'mpegts',
+    '-i',
+    'pipe:0',
+    '-map',
+    '0:v',
+    '-fps_mode',
+    'passthrough',
+    '-f',
+    'framehash',
+    '-',
+  ];
+  const { stdout, stderr } = spawnSync(findFfmpeg(), args, { input: bytes, encoding: 'utf8' });
+  return { pictures: stdout.split('\n').filter((line) => /^\d/.test(line)).length, complaints: stderr };
+}
+
+const PICTURES = SECONDS * 20;
+const GROUPS = SECONDS / GOP_SECONDS;
+const every = (bytes: Buffer) => joinPoints(bytes, [PACKET_BYTES]);
+
+describe.each([
+  ['MPEG-2', ['-c:v', 'mpeg2video', '-bf', '0']],
+  ['H.264', ['-c:v', 'libx264', '-preset', 'ultrafast', '-bf', '2']],
+  ['HEVC', ['-c:v', 'libx265', '-preset', 'ultrafast', '-x265-params', 'log-level=none:open-gop=0']],
+] as const)('of %s', (_, codec) => {
+  const bytes = encoded(...codec);
+  const points = every(bytes);
+
+  test('there is one for each group of pictures, and from there on ffmpeg decodes all of them', () => {
+    expect(points).toHaveLength(GROUPS);
+    const begun = points.map((point) => decoded(bytes.subarray(point)));
+    expect(begun.map(({ pictures }) => pictures)).toEqual(points.map((_, group) => PICTURES - group * 10));
+    expect(begun.map(({ complaints }) => complaints).join('')).toBe('');
+  });
+
+  test('a begin anywhere else has fewer, or broken ones', () => {
+    const { pictures, complaints } = decoded(bytes.subarray((points[1] as number) + 10 * PACKET_BYTES));
+    expect(pictures <= PICTURES - 20 || complaints !== '').toBe(true);
+  });
+
+  test('they are found without the mark of their encoder, by what the picture begins with', () => {
+    expect(every(withoutMarks(bytes))).toEqual(points);
+  });
+
+  test('however the stream is cut', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 3_000 }), { minLength: 1, maxLength: 50 }), (lengths) => {
+        expect(joinPoints(bytes, lengths)).toEqual(points);
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+/** No packet says that decoding can begin at it. */
+function withoutMarks(bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes);
+  for (let at = 0; at < copy.length; at += PACKET_BYTES) {
+    const hasFlags = ((copy[at + 3] as number) & 0x20) !== 0 && (copy[at + 4] as number) > 0;
+    if (hasFlags) copy[at + 5] = (copy[at + 5] as number) & ~0x40;
+  }
+  return copy;
+}
+
+describe('in a stream that', () => {
+  const bytes = encoded('-c:v', 'mpeg2video', '-bf', '0');
+  const points = every(bytes);
+
+  test('is cut into large slices, the last of each is found', () => {
+    const middle = Math.ceil(((points[2] as number) + 20 * PACKET_BYTES) / PACKET_BYTES) * PACKET_BYTES;
+    expect(joinPoints(bytes, [middle, bytes.length])).toEqual([points[2], points.at(-1)]);
+  });
+
+  test('has only sound, any frame will do', () => {
+    const args = ['-v', 'error', '-f', 'lavfi', '-i', 'sine=duration=2', '-c:a', 'mp2', '-f', 'mpegts', 'pipe:1'];
+    const sound = execFileSync(findFfmpeg(), args);
+    expect(every(sound).length).toBeGreaterThan(5);
+  });
+
+  test('begins in the middle of a packet, all are found where they are', () => {
+    for (const cut of [1, 100, 187]) {
+      expect(every(bytes.subarray(cut))).toEqual(points.map((point) => point - cut));
+    }
+  });
+
+  test('has no tables, or no stream that they tell of, there is none', () => {
+    const stream = (at: number) => bytes.readUInt16BE(at + 1) & 0x1fff;
+    const packets = Array.from({ length: bytes.length / PACKET_BYTES }, (_, n) => n * PACKET_BYTES);
+    const without = (pid: number) =>
+      Buffer.concat(packets.filter((at) => stream(at) !== pid).map((at) => bytes.subarray(at, at + PACKET_BYTES)));
+    expect(every(without(0))).toEqual([]);
+    expect(every(without(0x1000))).toEqual([]);
+  });
+
+  test('is damaged in any way, it finds its way again, and never a begin that is none', () => {
+    const damage = fc.record({
+      at: fc.integer({ min: 0, max: bytes.length - 1 }),
+      remove: fc.integer({ min: 0, max: 500 }),
+      insert: fc.uint8Array({ maxLength: 500 }),
+    });
+    fc.assert(
+      fc.property(fc.array(damage, { maxLength: 8 }), fc.integer({ min: 1, max: 5_000 }), (damages, length) => {
+        let damaged = bytes;
+        for (const { at, remove, insert } of damages) {
+          damaged = Buffer.concat([damaged.subarray(0, at), insert, damaged.subarray(at + remove)]);
+        }
+        // A whole stream follows, and all of it is found.
+        const all = Buffer.concat([damaged, bytes, bytes]);
+        const found = joinPoints(all, [length]);
+        for (const point of found) expect([all[point], all.readUInt16BE(point + 1) & 0x1fff]).toEqual([0x47, 0]);
+        const last = points.map((point) => point + all.length - bytes.length);
+        expect(found.filter((point) => point >= (last[0] as number))).toEqual(
+          length < 3_000 ? last : expect.anything(),
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('is noise, there is none, and nothing is thrown', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ minLength: 1, maxLength: 1_000 })), (slices) => {
+        const joinPoint = mpegTsJoinPoint();
+        for (const slice of slices) expect(joinPoint(Buffer.from(slice))).toBeUndefined();
+      }),
+    );
+  });
+});
+
+test.each([
+  ['an association table that claims to be longer than its packet', 0x00],
+  ['a map table that does', 0x02],
+])('%s is read as far as it goes', (_, tableId) => {
+  const packet = Buffer.alloc(PACKET_BYTES, 0xff);
+  packet.set([0x47, 0x40, 0x00, 0x10, 0x00, tableId, 0xbf, 0xff]);
+  expect(mpegTsJoinPoint()(packet)).toBeUndefined();
+  packet[4] = 0xff;
+  expect(mpegTsJoinPoint()(packet)).toBeUndefined();
+});
+
+/** A packet with one section: its table, whether it counts already, and what follows. */
+function section(pid: number, tableId: number, isCurrent: boolean, content: readonly number[]): Buffer {
+  const packet = Buffer.alloc(PACKET_BYTES, 0xff);
+  const length = 5 + content.length + 4;
+  packet.set([0x47, 0x40 | (pid >> 8), pid & 0xff, 0x10, 0, tableId, 0xb0, length]);
+  packet.set([0, 1, 0xc0 | Number(isCurrent), 0, 0, ...content], 8);
+  return packet;
+}
+const programs = (pids: readonly number[], isCurrent = true) =>
+  section(
+    0,
+    0x00,
+    isCurrent,
+    pids.flatMap((pid, n) => [0, n + 1, 0xe0 | (pid >> 8), pid & 0xff]),
+  );
+const video = (pid: number) => [0x1b, 0xe0 | (pid >> 8), pid & 0xff, 0xf0, 0];
+const program = (pid: number, videoPid: number, isCurrent = true) =>
+  section(pid, 0x02, isCurrent, [0xe0, 0, 0xf0, 0, ...video(videoPid)]);
+/** A packet where decoding of a stream can begin. */
+function picture(pid: number): Buffer {
+  const packet = Buffer.alloc(PACKET_BYTES, 0xff);
+  packet.set([0x47, 0x40 | (pid >> 8), pid & 0xff, 0x30, 1, 0x40]);
+  return packet;
+}
+
+describe('of several programs', () => {
+  test('each begins with its own tables', () => {
+    const tables = [programs([0x100, 0x200]), program(0x100, 0x101), programs([0x100, 0x200]), program(0x200, 0x201)];
+    const packets = (...pictures: number[]) => every(Buffer.concat([...tables, ...pictures.map(picture)]));
+    expect(packets(0x101)).toEqual([0]);
+    expect(packets(0x201)).toEqual([2 * PACKET_BYTES]);
+    expect(packets(0x301)).toEqual([]);
+  });
+
+  test('what an association table does not name any more is none', () => {
+    const tables = [programs([0x100]), program(0x100, 0x101), programs([0x200])];
+    expect(every(Buffer.concat([...tables, picture(0x101)]))).toEqual([]);
+  });
+});
+
+test('a table that does not count yet changes nothing', () => {
+  const tables = [programs([0x100]), program(0x100, 0x101), programs([0x200], false), program(0x100, 0x300, false)];
+  expect(every(Buffer.concat([...tables, picture(0x101)]))).toEqual([0]);
+  expect(every(Buffer.concat([...tables, picture(0x300)]))).toEqual([]);
+});
