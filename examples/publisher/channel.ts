@@ -18,6 +18,7 @@ import {
   sourceKey,
   WaiterLimitError,
 } from 'holdfast';
+import { mpegTsJoinPoint, PACKET_BYTES } from '../mpeg-ts/index.ts';
 import type { Controls } from './controls.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from './directory.ts';
 import { startEncoder } from './encoder.ts';
@@ -40,7 +41,6 @@ export interface ChannelSettings {
   readonly controls: Controls;
 }
 
-const PACKET_BYTES = 188;
 /** What an opening has of the time to start: who waits is told what it failed with, and not only that it took too long. */
 const OPENING_SHARE = 0.9;
 /** What ffmpeg has of what is left of that: its own time-out tells more than that of the pool. */
@@ -79,6 +79,7 @@ export class Channel implements AsyncDisposable {
     this.hub = new FanoutHub({
       name: entry.id,
       align: PACKET_BYTES,
+      joinPoint: mpegTsJoinPoint(),
       startTimeoutMs: settings.startTimeoutMs,
       closeAfterMs: settings.closeAfterMs,
       maxSubscribers: settings.maxViewers,

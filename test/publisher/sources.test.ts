@@ -107,7 +107,7 @@ describe('a source', () => {
     blocked.on('error', () => {
       reset = true;
     });
-    await publisher.says(/a subscriber of film was dropped: \d+ bytes behind, more than 4194304/, 20_000);
+    await publisher.says(/a subscriber of film lags: \d+ bytes behind, more than 4194304/, 20_000);
     await eventually(async () => expect((await publisher.channel('film')).viewers).toBe(1));
     await healthy.more(1_000_000);
     expect(healthy.isGone).toBe(false);

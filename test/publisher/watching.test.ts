@@ -3,6 +3,7 @@ import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { inspectTransportStream, picturesIn } from '../support/transport-stream.ts';
 import { ask, type Json, PublisherProcess, processesWith, streamsOf, timed, Viewer } from './support.ts';
 
 const lockDir = temporaryDirectory(afterAll);
@@ -64,6 +65,19 @@ describe('a channel of a device', () => {
     const elapsedMs = Math.round(performance.now() - begun);
     console.log(`second viewer to first byte: ${elapsedMs} ms`);
     expect(elapsedMs).toBeLessThan(promisedMs(500));
+  });
+
+  it('shows the second viewer a picture of the first bytes it gets, and loses none after them', async () => {
+    using first = await Viewer.open(channelUrl('5.1'));
+    await first.more(150_000);
+    using second = await Viewer.open(channelUrl('5.1'), { keep: true });
+    await second.more(188);
+    const begin = Buffer.concat(second.chunks);
+    await second.more(150_000);
+    const bytes = Buffer.concat(second.chunks);
+    expect([bytes[0], bytes.readUInt16BE(1) & 0x1fff]).toEqual([0x47, 0]);
+    expect(inspectTransportStream(bytes)).toMatchObject({ syncErrors: 0, continuityErrors: 0 });
+    expect(picturesIn(begin)).toBeGreaterThan(0);
   });
 
   it('frees its tuner and ends ffmpeg within 250 ms of the last viewer', async () => {
