@@ -14,6 +14,8 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ManagedChild } from 'holdfast';
+import { fanoutStorm } from '../test/stress/fanout-storm.ts';
+import { hubCycles } from '../test/stress/hub-cycles.ts';
 import { isClean, type Verdict } from '../test/stress/judge.ts';
 import { heldFor } from '../test/stress/live-holder.ts';
 import { lockStorm } from '../test/stress/lock-storm.ts';
@@ -59,10 +61,16 @@ const raceTests = [
   'test/source-lock/path',
   'test/source-lock/waiting',
   'test/fanout-hub/delivery',
+  'test/fanout-hub/faults',
   'test/fanout-hub/http',
+  'test/fanout-hub/joining',
   'test/fanout-hub/lifecycle',
   'test/fanout-hub/process',
   'test/fanout-hub/races',
+  'test/fanout-hub/relay',
+  'test/fanout-hub/skipping',
+  'test/fanout-hub/storm',
+  'test/fanout-hub/turns',
   'test/hdhomerun/faults',
   'test/hdhomerun/simulator',
   'test/publisher/exclusion',
@@ -157,6 +165,22 @@ await check(
     return faults.length === 0 && peak === 8;
   },
 );
+
+await check(
+  '1,000 viewers over 60 s who join and leave at random each have a range of the source, byte by byte',
+  async () => {
+    const seed = randomInt(2 ** 31);
+    const { faults, ...counts } = await fanoutStorm({ viewers: 1_000, seconds: 60, bytesPerSecond: 60_000, seed });
+    console.log({ seed, ...counts, faults: faults.slice(0, 5) });
+    return faults.length === 0 && counts.stayed === 1_000 && counts.left > 1_000;
+  },
+);
+
+await check('1,000 openings of a hub whose source is a child: descriptors and children as before', async () => {
+  const counts = await hubCycles(1_000);
+  console.log(counts);
+  return counts.openings === 1_000 && counts.failures === 0 && counts.descriptors <= 0 && counts.children <= 0;
+});
 
 await check('a soak of 60 s: no three storms, no orphan, no byte lost, no growth', async () => {
   const report = join(tmpdir(), `holdfast-soak-${process.pid}.html`);
