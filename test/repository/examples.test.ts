@@ -18,6 +18,7 @@ test('there is an example of each primitive', () => {
     '06-token-bucket.ts',
     '07-process-pool.ts',
     '08-supervisor.ts',
+    '09-two-processes.ts',
   ]);
 });
 
