@@ -1,0 +1,143 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { ManagedChild } from 'holdfast';
+import { debianProgram } from '../../test/support/debian.ts';
+import { eventually } from '../../test/support/eventually.ts';
+import type { Tools } from './build.ts';
+
+/** What a source writes. */
+export interface Feed {
+  readonly bitsPerSecond: number;
+  /** In each write. */
+  readonly bytes: number;
+}
+
+/** A server that runs and hands out a source. */
+interface Server extends AsyncDisposable {
+  readonly port: number;
+  readonly path: string;
+  /** Those whose CPU time and memory it costs; the program that makes the source up is none of them. */
+  readonly pids: readonly number[];
+}
+
+export type StartServer = (tools: Tools, feed: Feed) => Promise<Server>;
+
+const SLICE_MS = '40';
+const SERVER = new URL('server.ts', import.meta.url).pathname;
+
+/** What the kernel allows. */
+export const limit: StartServer = async (tools, feed) => {
+  const port = await freePort();
+  const pipe = join(tools.folder, `pipe-${port}`);
+  execFileSync('mkfifo', [pipe]);
+  // Each its own: the one reads without waiting, the other has to wait.
+  const [stdin, stdout] = [openSync(pipe, constants.O_RDWR), openSync(pipe, constants.O_WRONLY)];
+  const server = await ManagedChild.spawn(tools.limit, [String(port), SLICE_MS], { stdin, graceMs: 0 });
+  const source = await ManagedChild.spawn(tools.feed, argumentsOf(feed), { stdout, graceMs: 0 });
+  closeSync(stdin);
+  closeSync(stdout);
+  return serving(port, '/', [server], [source]);
+};
+
+/** A way of server.ts. */
+export const node =
+  (way: string): StartServer =>
+  async (tools, feed) => {
+    const port = await freePort();
+    return serving(port, '/', [await nodeServer(way, port, socketIn(tools, port), tools, feed)]);
+  };
+
+/** Two hubs in two processes that share a port: one reads the source, and the other has it from there. */
+export const twoHubs: StartServer = async (tools, feed) => {
+  const port = await freePort();
+  const socket = socketIn(tools, port);
+  const servers = ['hub', 'relay'].map((way) => nodeServer(way, port, socket, tools, feed));
+  return serving(port, '/', await Promise.all(servers));
+};
+
+function nodeServer(way: string, port: number, socket: string, tools: Tools, feed: Feed): Promise<ManagedChild> {
+  return ManagedChild.spawn(process.execPath, [SERVER, way, String(port), socket, tools.feed, ...argumentsOf(feed)]);
+}
+
+const socketIn = (tools: Tools, port: number) => join(tools.folder, `${port}.sock`);
+
+/** A real streaming server, which is sent the source; `undefined` where it can't be had. */
+export async function icecast(): Promise<StartServer | undefined> {
+  const packages = ['icecast2', 'libspeex1', 'libtheora0', 'libvorbis0a', 'libogg0'];
+  const program = await debianProgram('icecast2', packages);
+  if (!program) return undefined;
+  return async (tools, feed) => {
+    const port = await freePort();
+    const config = join(tools.folder, `icecast-${port}.xml`);
+    writeFileSync(config, icecastConfig(port, tools.folder));
+    mkdirSync(join(tools.folder, 'web'), { recursive: true });
+    // It refuses to run as root.
+    const [command, ...args] = [...(process.getuid?.() === 0 ? AS_NOBODY : []), program.path, '-c', config];
+    const server = await ManagedChild.spawn(command as string, args, { env: program.env, stdout: 'ignore' });
+    await answering(port);
+    const source = await ManagedChild.spawn(tools.feed, [...argumentsOf(feed), String(port), ICECAST_HEAD]);
+    const icecast = await serving(port, '/live', [server], [source]);
+    await eventually(async () => {
+      const { ok, body } = await fetch(`http://127.0.0.1:${port}/live`);
+      await body?.cancel();
+      if (!ok) throw new Error('icecast2 has no source yet');
+    });
+    return icecast;
+  };
+}
+
+const AS_NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+const ICECAST_HEAD = `PUT /live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic ${btoa('source:bench')}\r\nContent-Type: video/mp2t\r\n\r\n`;
+
+const icecastConfig = (port: number, folder: string) => `<icecast>
+  <limits><clients>5000</clients><sources>2</sources><queue-size>268435456</queue-size></limits>
+  <authentication><source-password>bench</source-password></authentication>
+  <hostname>localhost</hostname>
+  <listen-socket><port>${port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  <paths><logdir>${folder}</logdir><webroot>${folder}/web</webroot><adminroot>${folder}/web</adminroot></paths>
+  <logging><accesslog>-</accesslog><errorlog>-</errorlog><loglevel>1</loglevel></logging>
+</icecast>
+`;
+
+const argumentsOf = ({ bitsPerSecond, bytes }: Feed) => [String(bitsPerSecond), String(bytes)];
+
+async function serving(
+  port: number,
+  path: string,
+  servers: readonly ManagedChild[],
+  sources: readonly ManagedChild[] = [],
+): Promise<Server> {
+  const all = [...sources, ...servers];
+  const end = () => Promise.all(all.map((child) => child[Symbol.asyncDispose]()));
+  try {
+    await answering(port);
+  } catch (error) {
+    await end();
+    const said = all.map((child) => child.stderrTail()).join('\n');
+    throw new Error(`a server did not start: ${said}`, { cause: error });
+  }
+  return { port, path, pids: servers.map(({ pid }) => pid), [Symbol.asyncDispose]: async () => void (await end()) };
+}
+
+async function answering(port: number): Promise<void> {
+  await eventually(async () => {
+    const socket = connect(port, '127.0.0.1');
+    try {
+      await once(socket, 'connect');
+    } finally {
+      socket.destroy();
+    }
+  }, 10_000);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
