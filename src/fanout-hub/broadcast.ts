@@ -2,7 +2,22 @@ import { after, afterPoll, now } from '../internal/time.ts';
 import { checkJoinPoint, type HubSettings } from './options.ts';
 import { Preroll, stretchOf } from './preroll.ts';
 import { adaptiveSliceMs, Slicer } from './slicer.ts';
-import type { HubSubscription } from './subscription.ts';
+import type { Cut, HubSubscription } from './subscription.ts';
+
+/**
+ * So many are written to in one turn of the event loop. That takes some milliseconds; between two of them who comes is
+ * accepted, and other sources are read.
+ */
+const BATCH = 256;
+
+/** A slice on its way to those who were there when it was cut. */
+interface Delivery {
+  readonly cut: Cut;
+  readonly at: number;
+  /** Who has not been given it. */
+  readonly left: HubSubscription[];
+  readonly lagging: HubSubscription[];
+}
 
 /** Gives the bytes of a source, cut into slices, to every subscription: one write of the same buffer for each. */
 export class Broadcast {
@@ -13,6 +28,11 @@ export class Broadcast {
   #slicer: Slicer;
   /** Runs only while bytes are pending. */
   #timer: Disposable | undefined;
+  /** From one chunk of the source to the next, if it is read in turns, else 0. */
+  #turnMs = 0;
+  #delivery: Delivery | undefined;
+  /** Before its next batch. */
+  #turn: Disposable | undefined;
   /** To write may call back, and then the source may give more, or end. */
   #isDelivering = false;
   /** `joinPoint` failed for this source. */
@@ -49,30 +69,34 @@ export class Broadcast {
   }
 
   /**
-   * Of a source that is read in turns a slice is cut at the turn that is nearest to its time, when all of it was read.
+   * Of a source that is read in turns a slice is cut at the turn that is nearest to its time, when all of it was read; none
+   * is cut while the last is on its way: where there is more to write than one core can, slices become fewer and larger.
    * Returns for how many milliseconds bytes may wait.
    */
   push(chunk: Buffer, turnMs: number): number {
     const at = now();
-    const sliceMs = this.#settings.sliceMs ?? adaptiveSliceMs(this.subscriptions.size);
     this.#bytesIn += chunk.length;
+    this.#turnMs = turnMs;
     this.#slicer.push(chunk, at);
-    const waitMs = this.#slicer.dueAt(sliceMs) - at;
-    if (waitMs <= 0 && turnMs === 0 && !this.#isDelivering) this.#cut(at);
-    else if (waitMs <= turnMs / 2) this.#cutAfterPoll();
-    else if (waitMs < Infinity) this.#timer ??= after(waitMs + turnMs / 2, () => this.#cut(now()));
-    return sliceMs;
+    if (!this.#delivery) {
+      const waitMs = this.#waitMs(at);
+      if (waitMs <= 0 && turnMs === 0) this.#cut(at);
+      else this.#cutIn(waitMs);
+    }
+    return this.#sliceMs;
   }
 
   /** The source is over: what is pending goes out as it is, and the next source starts aligned. */
   end(): void {
     const rest = this.#slicer.flush();
+    this.#handOn(Infinity);
     if (rest.length > 0 && !this.#isDelivering) this.#deliver(rest, now());
     this.discard();
   }
 
-  /** What is pending or kept is for nobody any more. */
+  /** What was not cut yet, or is kept, is for nobody any more. */
   discard(): void {
+    this.#handOn(Infinity);
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
     this.#slicer = new Slicer(this.#settings.align);
@@ -80,16 +104,28 @@ export class Broadcast {
     this.#isUseless = false;
   }
 
-  #cutAfterPoll(): void {
-    this.#timer?.[Symbol.dispose]();
-    this.#timer = afterPoll(() => this.#cut(now()));
+  get #sliceMs(): number {
+    return this.#settings.sliceMs ?? adaptiveSliceMs(this.subscriptions.size);
+  }
+
+  /** Until the next slice is due. */
+  #waitMs(at: number): number {
+    return this.#slicer.dueAt(this.#sliceMs) - at;
+  }
+
+  #cutIn(waitMs: number): void {
+    const nearestMs = this.#turnMs / 2;
+    if (waitMs <= nearestMs) {
+      this.#timer?.[Symbol.dispose]();
+      this.#timer = afterPoll(() => this.#cut(now()));
+    } else if (waitMs < Infinity) this.#timer ??= after(waitMs + nearestMs, () => this.#cut(now()));
   }
 
   #cut(at: number): void {
     this.#deliver(this.#slicer.take(at), at);
   }
 
-  /** Who comes while it is given does not get this slice, and of those that lag is told after the others have theirs. */
+  /** Those who come while it is given do not get this slice. */
   #deliver(slice: Buffer, at: number): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;
@@ -99,10 +135,18 @@ export class Broadcast {
     const preroll = this.#preroll;
     const joinable = preroll.push(slice, this.#joinPointOf(slice));
     const cut = { whole: stretchOf(slice), joinable, end: this.#position };
+    this.#delivery = { cut, at, left: [...this.subscriptions], lagging: [] };
+    this.#handOn(BATCH);
+  }
+
+  /** Gives the slice to the next so many; of those that lag is told after the others have theirs. */
+  #handOn(count: number): void {
+    if (!this.#delivery || this.#isDelivering) return;
+    const { cut, at, left, lagging } = this.#delivery;
+    this.#turn?.[Symbol.dispose]();
     this.#isDelivering = true;
-    const lagging: HubSubscription[] = [];
     try {
-      for (const subscription of [...this.subscriptions]) {
+      for (const subscription of left.splice(0, count)) {
         const given = subscription.deliver(cut, at);
         if (given === undefined) lagging.push(subscription);
         else this.#bytesOut += given;
@@ -110,7 +154,13 @@ export class Broadcast {
     } finally {
       this.#isDelivering = false;
     }
+    if (left.length > 0) {
+      this.#turn = afterPoll(() => this.#handOn(BATCH));
+      return;
+    }
+    this.#delivery = undefined;
     for (const subscription of lagging) subscription.lagsInBytes();
+    this.#cutIn(this.#waitMs(now()));
   }
 
   #emptyPreroll(): Preroll {

@@ -142,7 +142,8 @@ export class HubSubscription implements Subscription {
 
   /** Gives what is for it; tells how many bytes, or `undefined` if it is too far behind to be given more. */
   deliver({ whole, joinable, end }: Cut, at: number): number | undefined {
-    if (!this.isOpen) return 0;
+    // It may have joined meanwhile, and was given this then.
+    if (!this.isOpen || end <= this.#position) return 0;
     const { lagBytes } = this;
     if (this.#feed !== 'following') return this.#begin(this.#bearable(joinable, whole, at), end, lagBytes, at);
     if (lagBytes > this.#limits.maxLagBytes) return undefined;
