@@ -14,6 +14,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ManagedChild } from 'holdfast';
+import { crowd } from '../test/stress/crowd.ts';
 import { fanoutStorm } from '../test/stress/fanout-storm.ts';
 import { hubCycles } from '../test/stress/hub-cycles.ts';
 import { isClean, type Verdict } from '../test/stress/judge.ts';
@@ -60,10 +61,13 @@ const raceTests = [
   'test/source-lock/holds',
   'test/source-lock/path',
   'test/source-lock/waiting',
+  'test/fanout-hub/batches',
   'test/fanout-hub/delivery',
+  'test/fanout-hub/destination',
   'test/fanout-hub/faults',
   'test/fanout-hub/http',
   'test/fanout-hub/joining',
+  'test/fanout-hub/leaving',
   'test/fanout-hub/lifecycle',
   'test/fanout-hub/process',
   'test/fanout-hub/races',
@@ -83,6 +87,7 @@ const raceTests = [
   'test/circuit-breaker/circuit-breaker',
   'test/publisher/hopeless',
   'test/publisher/limits',
+  'test/publisher/relay',
   'test/publisher/watched',
   'test/publisher/watching',
 ];
@@ -173,6 +178,18 @@ await check(
     const { faults, ...counts } = await fanoutStorm({ viewers: 1_000, seconds: 60, bytesPerSecond: 60_000, seed });
     console.log({ seed, ...counts, faults: faults.slice(0, 5) });
     return faults.length === 0 && counts.stayed === 1_000 && counts.left > 1_000;
+  },
+);
+
+await check(
+  '20 who never read and 20 of half the pace: 100 others have every byte, in time, and nothing stays',
+  async () => {
+    const { faults, ...figures } = await crowd({ healthy: 100, blocked: 20, half: 20, bytesPerSecond: 1_000_000 });
+    console.log({ ...figures, faults: faults.slice(0, 5) });
+    const { lagged, p99Ms, rssBeforeMiB, rssAfterMiB, tcpBeforeMiB, tcpAfterMiB } = figures;
+    const isBack = rssAfterMiB < rssBeforeMiB + 16 && tcpAfterMiB < tcpBeforeMiB + 16;
+    // A slice waits 40 ms.
+    return faults.length === 0 && lagged === 40 && p99Ms <= 50 && isBack;
   },
 );
 
