@@ -12,10 +12,10 @@ export function bars(title: string, groups: readonly { title: string; values: Re
     y += BAR + 4;
     for (const [name, value] of values) {
       // By its root: what costs twenty times as much would leave no room for the others.
-      const width = Math.sqrt(value / most) * (WIDTH - LABEL - 70);
+      const width = Number.isFinite(value) ? Math.sqrt(value / most) * (WIDTH - LABEL - 70) : 0;
       lines.push(text(LABEL - 6, y, name, 'text-anchor="end"'));
       lines.push(`<rect x="${LABEL}" y="${y - 11}" width="${width.toFixed(1)}" height="${BAR - 3}" fill="#1f77b4"/>`);
-      lines.push(text(LABEL + width + 5, y, value.toFixed(3)));
+      lines.push(text(LABEL + width + 5, y, Number.isFinite(value) ? value.toFixed(3) : 'stalls'));
       y += BAR + 2;
     }
     y += 10;

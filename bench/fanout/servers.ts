@@ -59,7 +59,9 @@ export const twoHubs: StartServer = async (tools, feed) => {
 };
 
 function nodeServer(way: string, port: number, socket: string, tools: Tools, feed: Feed): Promise<ManagedChild> {
-  return ManagedChild.spawn(process.execPath, [SERVER, way, String(port), socket, tools.feed, ...argumentsOf(feed)]);
+  const args = [SERVER, way, String(port), socket, tools.feed, ...argumentsOf(feed)];
+  // While the kernel deals out connections to those who share a port, none may join them: it loses some then.
+  return ManagedChild.spawn(process.execPath, args, { ready: { when: 'stdout', timeoutMs: 30_000 } });
 }
 
 const socketIn = (tools: Tools, port: number) => join(tools.folder, `${port}.sock`);
