@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, mkdirSync, openSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ManagedChild } from 'holdfast';
 import { debianProgram } from '../../test/support/debian.ts';
 import { eventually } from '../../test/support/eventually.ts';
+import { freePort } from '../../test/support/ports.ts';
 import type { Tools } from './build.ts';
 
 /** What a source writes. */
@@ -133,13 +134,4 @@ async function answering(port: number): Promise<void> {
       socket.destroy();
     }
   }, 10_000);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
