@@ -67,7 +67,8 @@ export interface FanoutHubOptions {
   readonly closeAfterMs?: number | undefined;
   /**
    * How long bytes are collected before they are written, 0 to 1000; 0 forwards every chunk at once, which costs many
-   * times the CPU with small chunks. @default adaptive: 4 ms for one subscriber, up to 40 ms for many
+   * times the CPU with small chunks. A slice waits until all have the one before, so where one core can't write to them in
+   * that time there are fewer and larger ones. @default adaptive: 4 ms for one subscriber, up to 40 ms for many
    */
   readonly sliceMs?: number | undefined;
   /**
