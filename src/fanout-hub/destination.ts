@@ -14,9 +14,8 @@ export class Destination implements Sink {
   /** What is written to: the destination, or the socket under it. Unset before the first slice. */
   #target: Writable | undefined;
   readonly #backlog = new Backlog();
+  /** While it is written to as well, which may call back. */
   #isFull = false;
-  /** To write may call back. */
-  #isPumping = false;
   /** Of the slice that is being written. */
   #inHand = 0;
   /** No more slices come: it is ended as soon as it has what waits. */
@@ -86,16 +85,13 @@ export class Destination implements Sink {
 
   /** Writes what waits, as much as there is room for. What the destination throws ends it, not its caller. */
   #pump(): void {
-    if (this.#isPumping || this.#isOver() || this.#isFull) return;
-    this.#isPumping = true;
+    if (this.#isOver() || this.#isFull) return;
     try {
       this.#target ??= this.#begin();
       this.#fill(this.#target);
       if (this.#isEnding && this.#backlog.length === 0 && !this.#isFull) this.#destination.end();
     } catch (error) {
       this.#onGone(error);
-    } finally {
-      this.#isPumping = false;
     }
   }
 

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
 import type { FanoutHubOptions } from '../../src/fanout-hub/options.ts';
@@ -93,6 +94,20 @@ test('who comes in the midst of it has it once, or not at all', async () => {
     await eventually(() => expect(here.texts()).toEqual(['abc']));
     expect(late.text).toBe(expected);
   }
+});
+
+test('who comes right before a slice has it once, although it has what was kept before its turn', async () => {
+  const source = new Readable({ read() {} });
+  await using hub = new FanoutHub({ source: () => source, sliceMs: 0, prerollBytes: 10 });
+  for (let n = 0; n < 1_000; n++) hub.pipe(new Sponge());
+  await turn();
+  source.push('a');
+  await eventually(() => expect(hub.stats().bytesOut).toBe(1_000));
+  const late = new Sponge();
+  hub.pipe(late);
+  source.push('b');
+  await eventually(() => expect(hub.stats().bytesOut).toBe(2_000 + 'ab'.length));
+  expect(late.text).toBe('ab');
 });
 
 test('who leaves in the midst of it gets no more, and nobody else notices', async () => {

@@ -132,11 +132,10 @@ test.each([
 });
 
 test('a child that is read in turns does not look as if it stalled', async () => {
-  const total = 1_316 * 1_000;
-  const { hub, counts } = hubOf({ size: 1_316, perMs: 1, total }, { sliceMs: 1_000, stallTimeoutMs: promisedMs(400) });
+  const total = 188 * 400;
+  const { hub } = hubOf({ size: 188, perMs: 0.25, total }, { sliceMs: 1_000, stallTimeoutMs: promisedMs(200) });
   const { reason, deliveredBytes } = await hub.pipe(new Sponge()).ended;
   expect([reason, deliveredBytes]).toEqual(['source-ended', total]);
-  expect(counts.reads).toBeLessThan(500);
 });
 
 test('starting a child changes no other stream', async () => {
