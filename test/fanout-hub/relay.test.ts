@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
 import type { FanoutSourceContext } from '../../src/fanout-hub/options.ts';
 import { eventually } from '../support/eventually.ts';
-import { numbered, RawClient, ScriptedSource, Sponge, serve, sha256 } from './support.ts';
+import { numbered, RawClient, ScriptedSource, Sponge, serve, sha256, type TestServer } from './support.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
@@ -19,19 +19,19 @@ function bodyOf(port: number) {
 /** Three nodes, each of which reads the one before. */
 async function chain() {
   const source = new ScriptedSource();
-  const stack = new AsyncDisposableStack();
   const hubs: FanoutHub[] = [];
-  const ports: number[] = [];
+  const servers: TestServer[] = [];
   for (let node = 0; node < 3; node++) {
-    const before = ports.at(-1);
-    const hub = stack.use(
-      new FanoutHub({ source: before === undefined ? source.open : bodyOf(before), align: 188, name: `node ${node}` }),
-    );
-    const { port } = stack.use(await serve((_request, response) => void hub.pipe(response)));
+    const before = servers.at(-1)?.port;
+    const from = before === undefined ? source.open : bodyOf(before);
+    const hub = new FanoutHub({ source: from, align: 188, name: `node ${node}` });
+    servers.push(await serve((_request, response) => void hub.pipe(response)));
     hubs.push(hub);
-    ports.push(port);
   }
-  return { source, hubs, ports, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  const end = async () => {
+    for (const each of [...servers, ...hubs].reverse()) await each[Symbol.asyncDispose]();
+  };
+  return { source, hubs, ports: servers.map(({ port }) => port), [Symbol.asyncDispose]: end };
 }
 
 const states = (hubs: readonly FanoutHub[]) => hubs.map(({ state }) => state);
