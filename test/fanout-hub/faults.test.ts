@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { Readable, Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { mpegTsJoinPoint } from '../../examples/mpeg-ts/index.ts';
@@ -116,24 +117,24 @@ test.each([
 test('a response that its owner ends, or destroys, in the midst of the source is left at once', async () => {
   const source = new ScriptedSource();
   await using hub = new FanoutHub({ source: source.open, sliceMs: 0 });
-  const subscriptions: Subscription[] = [];
+  const here = new Map<string | undefined, { response: ServerResponse; subscription: Subscription }>();
   await using server = await serve((request, response) => {
-    subscriptions.push(hub.pipe(response));
-    if (request.url === '/end') setTimeout(() => response.end(), 20);
-    if (request.url === '/destroy') setTimeout(() => response.destroy(), 20);
+    here.set(request.url, { response, subscription: hub.pipe(response) });
   });
   const paths = ['/end', '/destroy', '/'];
   const clients = paths.map((path) => new RawClient(server.port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`));
   await eventually(() => expect(hub.subscribers).toBe(3));
+  const [ended, destroyed] = paths.map((path) => here.get(path));
+  source.write('x');
+  await ended?.subscription.live;
+  ended?.response.end();
+  destroyed?.response.destroy();
   await eventually(() => {
     source.write('x');
     expect(hub.subscribers).toBe(1);
   });
   await Promise.all(clients.slice(0, 2).map(({ closed }) => closed));
-  const ends = await Promise.all(
-    subscriptions.filter((each) => each !== subscriptions.at(-1)).map(({ ended }) => ended),
-  );
-  expect(ends.map(({ reason }) => reason)).toEqual(['left', 'left']);
+  for (const each of [ended, destroyed]) expect((await each?.subscription.ended)?.reason).toBe('left');
   source.stream.end();
   await clients[2]?.closed;
   expect(clients[2]?.body.length).toBe(hub.stats().bytesIn);
