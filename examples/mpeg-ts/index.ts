@@ -1,2 +1,2 @@
 export { mpegTsJoinPoint } from './join-point.ts';
-export { PACKET_BYTES } from './packet.ts';
+export { PACKET_BYTES, SYNC_BYTE } from './packet.ts';

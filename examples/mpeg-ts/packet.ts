@@ -1,7 +1,7 @@
 /** One packet of MPEG-TS (ISO/IEC 13818-1, 2.4.3.2), read in place. */
 
 export const PACKET_BYTES = 188;
-const SYNC_BYTE = 0x47;
+export const SYNC_BYTE = 0x47;
 
 const HEADER_BYTES = 4;
 

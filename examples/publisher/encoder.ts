@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream';
 import { ManagedChild, type SourceLock } from 'holdfast';
+import { SYNC_BYTE } from '../mpeg-ts/index.ts';
 import { type EncoderInput, encoderArguments } from './encoder-arguments.ts';
 import { CodecNotCarriedError, NotMpegTsError } from './errors.ts';
 
 /** A tuner must be free within a quarter of a second, and ffmpeg has nothing to finish. */
 const GRACE_MS = 100;
-const SYNC_BYTE = 0x47;
 /** ffmpeg writes what MPEG-TS has no type for as private data, which no player knows, and says so before its first byte. */
 const PRIVATE_DATA = /codec (\S+), is muxed as a private data stream/g;
 

@@ -35,8 +35,7 @@ export class Broadcast {
   #turn: Disposable | undefined;
   /** To write may call back, and then the source may give more, or end. */
   #isDelivering = false;
-  /** `joinPoint` failed for this source. */
-  #isUseless = false;
+  #hasJoinPointFailed = false;
   #bytesIn = 0;
   #bytesOut = 0;
   #slices = 0;
@@ -101,7 +100,7 @@ export class Broadcast {
     this.#timer = undefined;
     this.#slicer = new Slicer(this.#settings.align);
     this.#preroll = this.#emptyPreroll();
-    this.#isUseless = false;
+    this.#hasJoinPointFailed = false;
   }
 
   get #sliceMs(): number {
@@ -169,11 +168,11 @@ export class Broadcast {
   }
 
   #joinPointOf(slice: Buffer): number | undefined {
-    if (this.#isUseless) return undefined;
+    if (this.#hasJoinPointFailed) return undefined;
     try {
       return checkJoinPoint(this.#settings.joinPoint?.(slice), slice.length);
     } catch (error) {
-      this.#isUseless = true;
+      this.#hasJoinPointFailed = true;
       // After this slice: the subscribers have it before they hear of it.
       queueMicrotask(() => this.#failed(error));
       return undefined;

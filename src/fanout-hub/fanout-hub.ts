@@ -118,7 +118,7 @@ export class FanoutHub implements AsyncDisposable {
     checkDestination(destination);
     const signal = checkSignal(options.signal);
     const subscription = this.#subscription(new Destination(destination), this.#settings);
-    if (isHead(destination)) subscription.end('left', ended(destination));
+    if (isHead(destination)) subscription.end('left', errorOfEnding(destination));
     else this.#add(subscription, signal);
     return subscription;
   }
@@ -279,8 +279,8 @@ export class FanoutHub implements AsyncDisposable {
   }
 }
 
-/** Ends it; returns what it throws. */
-function ended(destination: Writable): unknown {
+/** What a destination throws when it is ended, if it does. */
+function errorOfEnding(destination: Writable): unknown {
   try {
     destination.end();
     return undefined;
