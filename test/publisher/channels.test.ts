@@ -128,6 +128,9 @@ describe('the channels', () => {
   });
 
   it('whose viewers wait for where it was are opened at once where it is now', async () => {
+    // It takes longer than the wait that the change has to cut short.
+    const elsewhere = join(folder, 'elsewhere.ts');
+    await makeRecording(elsewhere);
     channels.sync([entry('a')]);
     const a = channels.get('a') as Channel;
     const viewer = a.hub.pipe(new PassThrough().resume());
@@ -135,8 +138,6 @@ describe('the channels', () => {
     rmSync(recording);
     for (const pid of encoders()) process.kill(pid, 'SIGKILL');
     await eventually(() => expect([a.hub.state, a.refusal?.why]).toEqual(['opening', 'backoff']), promisedMs(10_000));
-    const elsewhere = join(folder, 'elsewhere.ts');
-    await makeRecording(elsewhere);
     const waits = () => said.filter((sentence) => sentence.includes('its viewers wait')).length;
     const before = waits();
     channels.sync([{ ...entry('a'), url: elsewhere }]);
