@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ManagedChild, SourceLock } from 'holdfast';
+import { ChildExitError, ManagedChild, SourceLock } from 'holdfast';
 import { Journal, readJournal } from './journal.ts';
 import { isClean, judge, type Verdict } from './judge.ts';
 
@@ -68,7 +68,8 @@ class Storm {
     for (let place = 0; place < count; place++) {
       this.#places.push({ number: 0, child: undefined, isTaken: false });
     }
-    await Promise.all(this.#places.map((place) => this.#fill(place)));
+    this.#starting = Promise.all(this.#places.map((place) => this.#fill(place)));
+    await this.#starting;
   }
 
   /** Again and again one is killed, at any point of its program. */
@@ -109,7 +110,7 @@ class Storm {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isOver = true;
-    await this.#starting;
+    await Promise.allSettled([this.#starting]);
     await Promise.all(this.#places.map((place) => this.#kill(place)));
   }
 
@@ -133,13 +134,18 @@ class Storm {
 
   /** Whoever is there and however it ends: another takes its place. */
   async #fill(place: Place): Promise<void> {
+    if (this.#isOver) return;
     const number = this.#started++;
-    const child = await this.#spawn(number);
-    Object.assign(place, { child, number });
-    child.exited.then(() => {
+    const child = await this.#spawn(number).catch(unlessEnded);
+    const follow = () => {
       place.child = undefined;
       this.#journal.tell({ what: 'dead', process: number });
-      if (!this.#isOver) this.#starting = Promise.all([this.#starting, this.#fill(place)]);
+      return this.#fill(place);
+    };
+    if (!child) return follow();
+    Object.assign(place, { child, number });
+    child.exited.then(() => {
+      this.#starting = Promise.all([this.#starting, follow()]);
     });
   }
 
@@ -155,6 +161,11 @@ class Storm {
       ready: { when: 'stdout', timeoutMs: 60_000 },
     });
   }
+}
+
+/** One may kill itself before this process has seen that it was ready. */
+function unlessEnded(error: unknown): undefined {
+  if (!(error instanceof ChildExitError)) throw error;
 }
 
 /** It may have ended itself this very moment. */
