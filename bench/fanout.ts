@@ -57,7 +57,8 @@ const groups: readonly Group[] = [
     title: 'N = 100, source in 1316-byte writes',
     ...{ feed: small, audience: { clients: 100 } },
     ways: [
-      ...[c, ours, ['stdout.pipe(response)', node('pipe')] as const],
+      ...[c, ours, ['FanoutHub.pipe, sliceMs: 0', node('hub-at-once')] as const],
+      ['stdout.pipe(response)', node('pipe')],
       ...[['a PassThrough each', node('pass-through')] as const, ['response.write per chunk', node('write')] as const],
       ...(icecast2 ? [['icecast2', icecast2] as const] : []),
     ],
@@ -71,7 +72,7 @@ const groups: readonly Group[] = [
     // More is more than a core can write.
     title: 'N = 4000, 4 Mbit/s, source in large writes',
     ...{ feed: { bitsPerSecond: 4_000_000, bytes: 18_800 }, audience: { clients: 4_000 } },
-    ways: [c, ours],
+    ways: [c, ours, ['FanoutHub.pipe, 4 MB semi-spaces', node('hub', '--max-semi-space-size=4')]],
   },
   {
     title: 'N = 100, 20 who never read and 20 of half the rate, source in 1316-byte writes',

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
+import type { FanoutHubOptions } from 'holdfast';
 
 type Serve = (response: ServerResponse) => void;
 
@@ -12,14 +13,19 @@ function source(): Readable {
   return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }).stdout;
 }
 
+/** By a hub, which another may have the source from. */
+async function hub(options: Partial<FanoutHubOptions> = {}): Promise<Serve> {
+  const { FanoutHub, ManagedChild } = await import('holdfast');
+  const source = ({ signal }: { readonly signal: AbortSignal }) => ManagedChild.spawn(command, args, { signal });
+  const hub = new FanoutHub({ source, align: 188, ...options });
+  const serve: Serve = (response) => void hub.pipe(response);
+  createServer((_request, response) => serve(response)).listen(socketPath);
+  return serve;
+}
+
 const ways: Record<string, () => Serve | Promise<Serve>> = {
-  async hub() {
-    const { FanoutHub, ManagedChild } = await import('holdfast');
-    const hub = new FanoutHub({ source: ({ signal }) => ManagedChild.spawn(command, args, { signal }), align: 188 });
-    const serve: Serve = (response) => void hub.pipe(response);
-    createServer((_request, response) => serve(response)).listen(socketPath);
-    return serve;
-  },
+  hub: () => hub(),
+  'hub-at-once': () => hub({ sliceMs: 0 }),
   async relay() {
     const { FanoutHub } = await import('holdfast');
     const source = ({ signal }: { readonly signal: AbortSignal }) =>

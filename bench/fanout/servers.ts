@@ -43,12 +43,12 @@ export const limit: StartServer = async (tools, feed) => {
   return serving(port, '/', [server], [source]);
 };
 
-/** A way of server.ts. */
+/** A way of server.ts, by a Node with these flags. */
 export const node =
-  (way: string): StartServer =>
+  (way: string, ...flags: readonly string[]): StartServer =>
   async (tools, feed) => {
     const port = await freePort();
-    return serving(port, '/', [await nodeServer(way, port, socketIn(tools, port), tools, feed)]);
+    return serving(port, '/', [await nodeServer(way, port, socketIn(tools, port), tools, feed, flags)]);
   };
 
 /** Two hubs in two processes that share a port: one reads the source, and the other has it from there. */
@@ -59,8 +59,15 @@ export const twoHubs: StartServer = async (tools, feed) => {
   return serving(port, '/', await Promise.all(servers));
 };
 
-function nodeServer(way: string, port: number, socket: string, tools: Tools, feed: Feed): Promise<ManagedChild> {
-  const args = [SERVER, way, String(port), socket, tools.feed, ...argumentsOf(feed)];
+function nodeServer(
+  way: string,
+  port: number,
+  socket: string,
+  tools: Tools,
+  feed: Feed,
+  flags: readonly string[] = [],
+): Promise<ManagedChild> {
+  const args = [...flags, SERVER, way, String(port), socket, tools.feed, ...argumentsOf(feed)];
   // While the kernel deals out connections to those who share a port, none may join them: it loses some then.
   return ManagedChild.spawn(process.execPath, args, { ready: { when: 'stdout', timeoutMs: 30_000 } });
 }
