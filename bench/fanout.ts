@@ -3,7 +3,7 @@
  *
  *   npm run bench:fanout -- [--rounds 5] [--seconds 6] [--warm-up 10] [--only 'N = 1000'] [--quick]
  *
- * Needs `cc`, and icecast2 where it can be had. All ways of a group are measured in turn, round by round; the medians are
+ * Needs `cc`, and icecast2 and VLC where they can be had. All ways of a group are measured in turn, round by round; the medians are
  * told with their ratio to the first of the group, from pairs of the same round. `--quick` is one short round of most, to
  * see that it works; `--only` takes a part of the titles that are printed.
  */
@@ -15,7 +15,7 @@ import { type Held, mostClients } from './fanout/ladder.ts';
 import { lateJoiners } from './fanout/late-joiner.ts';
 import { type Audience, measure, type Sample } from './fanout/measure.ts';
 import { bars } from './fanout/plot.ts';
-import { type Feed, icecast, limit, node, type StartServer, twoHubs } from './fanout/servers.ts';
+import { type Feed, icecast, limit, node, type StartServer, twoHubs, vlc } from './fanout/servers.ts';
 
 interface Group {
   readonly title: string;
@@ -46,12 +46,16 @@ const large = { bitsPerSecond: 10_000_000, bytes: 37_600 };
 const ours = ['FanoutHub.pipe', node('hub')] as const;
 const c = ['C, epoll, 40 ms slices (the limit)', limit] as const;
 const icecast2 = await icecast();
+const player = await vlc();
 
 const groups: readonly Group[] = [
   {
     title: 'N = 100, source in large writes',
     ...{ feed: large, audience: { clients: 100 } },
-    ways: [c, ours, ...(icecast2 ? [['icecast2', icecast2] as const] : [])],
+    ways: [
+      ...[c, ours, ...(icecast2 ? [['icecast2', icecast2] as const] : [])],
+      ...(player ? [['VLC, a stream of its own', player] as const] : []),
+    ],
   },
   {
     title: 'N = 100, source in 1316-byte writes',
@@ -165,7 +169,7 @@ function print(title: string, samples: ReadonlyMap<string, readonly Sample[]>, f
     const cells = [
       (Number.isFinite(cpu) ? cpu.toFixed(3) : 'stalls').padStart(9),
       `${Number.isFinite(ratio) ? ratio.toFixed(2) : '–'}×`.padStart(8),
-      `${middle(all, ({ p50Ms }) => p50Ms).toFixed(1)} / ${middle(all, ({ p99Ms }) => p99Ms).toFixed(1)}`.padStart(15),
+      `${ms(middle(all, ({ p50Ms }) => p50Ms))} / ${ms(middle(all, ({ p99Ms }) => p99Ms))}`.padStart(15),
       `${(Math.min(...all.map(({ leastShare }) => leastShare)) * 100).toFixed(1)} %`.padStart(11),
       each.toFixed(1).padStart(11),
       middle(all, ({ tcpMiB }) => tcpMiB)
@@ -175,6 +179,11 @@ function print(title: string, samples: ReadonlyMap<string, readonly Sample[]>, f
     ];
     console.log(`  ${name.padEnd(36)} ${cells.join('')}`);
   }
+}
+
+/** Where no time came through it is negative: one who makes a stream of its own carries none. */
+function ms(latency: number): string {
+  return latency < 0 ? '–' : latency.toFixed(1);
 }
 
 function middle(samples: readonly Sample[], of: (sample: Sample) => number): number {

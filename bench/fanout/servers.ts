@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, mkdirSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ManagedChild } from 'holdfast';
+import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { debianProgram } from '../../test/support/debian.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { freePort } from '../../test/support/ports.ts';
@@ -32,16 +33,29 @@ const SERVER = new URL('server.ts', import.meta.url).pathname;
 /** What the kernel allows. */
 export const limit: StartServer = async (tools, feed) => {
   const port = await freePort();
+  return reading(port, tools, [tools.feed, ...argumentsOf(feed)], [tools.limit, String(port), SLICE_MS]);
+};
+
+type Command = readonly [program: string, ...args: readonly string[]];
+
+/** A server that reads the source from its stdin. */
+async function reading(
+  port: number,
+  tools: Tools,
+  source: Command,
+  [program, ...args]: Command,
+  env = process.env,
+): Promise<Server> {
   const pipe = join(tools.folder, `pipe-${port}`);
   execFileSync('mkfifo', [pipe]);
   // Each its own: the one reads without waiting, the other has to wait.
   const [stdin, stdout] = [openSync(pipe, constants.O_RDWR), openSync(pipe, constants.O_WRONLY)];
-  const server = await ManagedChild.spawn(tools.limit, [String(port), SLICE_MS], { stdin, graceMs: 0 });
-  const source = await ManagedChild.spawn(tools.feed, argumentsOf(feed), { stdout, graceMs: 0 });
+  const server = await ManagedChild.spawn(program, args, { stdin, env, graceMs: 0 });
+  const feeding = await ManagedChild.spawn(source[0], source.slice(1), { stdout, graceMs: 0 });
   closeSync(stdin);
   closeSync(stdout);
-  return serving(port, '/', [server], [source]);
-};
+  return serving(port, '/', [server], [feeding]);
+}
 
 /** A way of server.ts, by a Node with these flags. */
 export const node =
@@ -84,9 +98,8 @@ export async function icecast(): Promise<StartServer | undefined> {
     const config = join(tools.folder, `icecast-${port}.xml`);
     writeFileSync(config, icecastConfig(port, tools.folder));
     mkdirSync(join(tools.folder, 'web'), { recursive: true });
-    // It refuses to run as root.
-    const [command, ...args] = [...(process.getuid?.() === 0 ? AS_NOBODY : []), program.path, '-c', config];
-    const server = await ManagedChild.spawn(command as string, args, { env: program.env, stdout: 'ignore' });
+    const [command, ...args] = notAsRoot(program.path, '-c', config);
+    const server = await ManagedChild.spawn(command, args, { env: program.env, stdout: 'ignore' });
     await answering(port);
     const source = await ManagedChild.spawn(tools.feed, [...argumentsOf(feed), String(port), ICECAST_HEAD]);
     const icecast = await serving(port, '/live', [server], [source]);
@@ -99,7 +112,47 @@ export async function icecast(): Promise<StartServer | undefined> {
   };
 }
 
-const AS_NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+/** A player that can serve: it takes a stream apart and puts it together again. `undefined` where it can't be had. */
+export async function vlc(): Promise<StartServer | undefined> {
+  const packages = ['vlc-bin', 'libvlc5', 'libvlccore9', 'vlc-plugin-base', 'libdvbpsi10', 'libidn12', 'libaribb24-0'];
+  const program = await debianProgram('vlc', packages);
+  if (!program) return undefined;
+  const unpacked = join(dirname(program.path), '../lib/x86_64-linux-gnu/vlc/plugins');
+  const env = { ...program.env, ...(existsSync(unpacked) && { VLC_PLUGIN_PATH: unpacked }) };
+  return async (tools, feed) => {
+    const port = await freePort();
+    const out = `#std{access=http,mux=ts,dst=127.0.0.1:${port}/}`;
+    const source = [findFfmpeg(), '-v', 'error', '-re', '-stream_loop', '-1', '-i', television(tools, feed)] as const;
+    return reading(
+      port,
+      tools,
+      [...source, '-c', 'copy', '-f', 'mpegts', '-flush_packets', '1', 'pipe:1'],
+      notAsRoot(program.path, '-I', 'dummy', '-', '--sout', out),
+      env,
+    );
+  };
+}
+
+/** What feed.c writes is none, and VLC takes nothing else. Recorded once. */
+function television({ folder }: Tools, { bitsPerSecond }: Feed): string {
+  const path = join(folder, `television-${bitsPerSecond}.ts`);
+  if (existsSync(path)) return path;
+  const rate = String(bitsPerSecond * 0.93); // the rest is sound, and what the transport adds
+  execFileSync(findFfmpeg(), [
+    ...['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=size=1280x720:rate=25,noise=alls=40:allf=t'],
+    ...['-f', 'lavfi', '-i', 'sine', '-t', '10', '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p'],
+    ...['-b:v', rate, '-minrate', rate, '-maxrate', rate, '-bufsize', '2M', '-g', '50'],
+    ...['-x264-params', 'nal-hrd=cbr', '-c:a', 'mp2', '-f', 'mpegts', path],
+  ]);
+  return path;
+}
+
+/** Some refuse to run as root. */
+function notAsRoot(...command: Command): Command {
+  return process.getuid?.() === 0 ? [...AS_NOBODY, ...command] : command;
+}
+
+const AS_NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
 const ICECAST_HEAD = `PUT /live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic ${btoa('source:bench')}\r\nContent-Type: video/mp2t\r\n\r\n`;
 
 const icecastConfig = (port: number, folder: string) => `<icecast>
