@@ -14,8 +14,7 @@ const BATCH = 256;
 interface Delivery {
   readonly cut: Cut;
   readonly at: number;
-  /** Who has not been given it. */
-  readonly left: HubSubscription[];
+  readonly unserved: HubSubscription[];
   readonly lagging: HubSubscription[];
 }
 
@@ -63,7 +62,9 @@ export class Broadcast {
     this.subscriptions.add(subscription);
     queueMicrotask(() => {
       const { joinable } = this.#preroll;
-      if (joinable) this.#bytesOut += subscription.join(joinable, this.#position, now());
+      if (!joinable) return;
+      const given = subscription.join(joinable, this.#position, now());
+      this.#bytesOut += given;
     });
   }
 
@@ -134,31 +135,34 @@ export class Broadcast {
     const preroll = this.#preroll;
     const joinable = preroll.push(slice, this.#joinPointOf(slice));
     const cut = { whole: stretchOf(slice), joinable, end: this.#position };
-    this.#delivery = { cut, at, left: [...this.subscriptions], lagging: [] };
+    this.#delivery = { cut, at, unserved: [...this.subscriptions], lagging: [] };
     this.#handOn(BATCH);
   }
 
-  /** Gives the slice to the next so many; of those that lag is told after the others have theirs. */
+  /**
+   * Gives the slice to the next so many; of those that lag is told after the others have theirs. Whom that reaches may make
+   * the source give more, so it is not over before.
+   */
   #handOn(count: number): void {
     if (!this.#delivery || this.#isDelivering) return;
-    const { cut, at, left, lagging } = this.#delivery;
+    const { cut, at, unserved, lagging } = this.#delivery;
     this.#turn?.[Symbol.dispose]();
     this.#isDelivering = true;
     try {
-      for (const subscription of left.splice(0, count)) {
+      for (const subscription of unserved.splice(0, count)) {
         const given = subscription.deliver(cut, at);
         if (given === undefined) lagging.push(subscription);
         else this.#bytesOut += given;
       }
+      if (unserved.length === 0) for (const subscription of lagging) subscription.lagsInBytes();
     } finally {
       this.#isDelivering = false;
     }
-    if (left.length > 0) {
+    if (unserved.length > 0) {
       this.#turn = afterPoll(() => this.#handOn(BATCH));
       return;
     }
     this.#delivery = undefined;
-    for (const subscription of lagging) subscription.lagsInBytes();
     this.#cutIn(this.#waitMs(now()));
   }
 

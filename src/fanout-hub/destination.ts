@@ -16,8 +16,8 @@ export class Destination implements Sink {
   readonly #backlog = new Backlog();
   /** While it is written to as well, which may call back. */
   #isFull = false;
-  /** Of the slice that is being written. */
-  #inHand = 0;
+  /** What the target has with the slice that is being written, whether it has taken that in already or not. */
+  #withSlice = 0;
   /** No more slices come: it is ended as soon as it has what waits. */
   #isEnding = false;
   #onGone: (error?: unknown) => void = ignore;
@@ -33,7 +33,12 @@ export class Destination implements Sink {
   }
 
   get lagBytes(): number {
-    return (this.#target?.writableLength ?? 0) + this.#inHand + this.#backlog.bytes;
+    return Math.max(this.#heldBytes, this.#withSlice) + this.#backlog.bytes;
+  }
+
+  /** By the target, as far as it tells. */
+  get #heldBytes(): number {
+    return this.#target?.writableLength ?? 0;
   }
 
   open(onGone: (error?: unknown) => void): void {
@@ -76,6 +81,12 @@ export class Destination implements Sink {
   }
 
   release(): void {
+    const wasEnded = this.#isEnding && this.#destination.writableEnded;
+    if (wasEnded) this.#handOverToItsClose();
+    else this.#letGo();
+  }
+
+  #letGo(): void {
     this.#onGone = ignore;
     this.#isEnding = false;
     this.#backlog.clear();
@@ -85,7 +96,7 @@ export class Destination implements Sink {
 
   /** Writes what waits, as much as there is room for. What the destination throws ends it, not its caller. */
   #pump(): void {
-    if (this.#isOver() || this.#isFull) return;
+    if (this.#leftIfOver() || this.#isFull) return;
     try {
       this.#target ??= this.#begin();
       this.#fill(this.#target);
@@ -103,7 +114,7 @@ export class Destination implements Sink {
       let slice = this.#backlog.shift();
       while (slice) {
         this.#hand(target, slice);
-        slice = this.#isFull || this.#isOver() ? undefined : this.#backlog.shift();
+        slice = this.#isFull || this.#leftIfOver() ? undefined : this.#backlog.shift();
       }
     } finally {
       socket?.uncork();
@@ -111,7 +122,7 @@ export class Destination implements Sink {
   }
 
   /** One that its owner ended, or whose client wants no more, is left; one that was destroyed says so itself, and why. */
-  #isOver(): boolean {
+  #leftIfOver(): boolean {
     const target = this.#target ?? this.#destination;
     if (!isOver(this.#destination) && !isOver(target)) return false;
     if (!this.#destination.destroyed && !target.destroyed) this.#onGone();
@@ -120,10 +131,10 @@ export class Destination implements Sink {
 
   #hand(target: Writable, slice: Buffer): void {
     this.#isFull = true;
-    this.#inHand = slice.length;
+    this.#withSlice = this.#heldBytes + slice.length;
     // Only `false` says that it is full, and promises to say when it drains.
     if (target.write(slice) !== false) this.#isFull = false;
-    this.#inHand = 0;
+    this.#withSlice = 0;
   }
 
   #begin(): Writable {
@@ -143,7 +154,7 @@ export class Destination implements Sink {
 
   /** We have ended it, so an error that it reports until it has closed is nobody else's to catch. */
   #handOverToItsClose(): void {
-    this.release();
+    this.#letGo();
     const destination = this.#destination;
     const forget = () => destination.off('error', ignore);
     destination.on('error', ignore);
@@ -159,9 +170,10 @@ export function checkDestination(destination: Writable): void {
   if (destination.writableObjectMode) throw new TypeError('destination is in object mode; it must take bytes');
 }
 
-/** Whether a response answers a HEAD request, and so wants no body. */
-export function isHead(destination: Writable): boolean {
-  return (destination as Partial<ServerResponse>).req?.method === 'HEAD';
+/** Whether it is a response that has no body: to HEAD, or by its status. */
+export function isBodiless(destination: Writable): boolean {
+  const { req, statusCode } = destination as Partial<ServerResponse>;
+  return req?.method === 'HEAD' || (req !== undefined && (statusCode === 204 || statusCode === 304));
 }
 
 /**
@@ -173,10 +185,10 @@ function beginBody(response: ServerResponse): Writable {
   if (response.headersSent || response.hasHeader('content-length')) return response;
   response.removeHeader('transfer-encoding');
   response.setHeader('connection', 'close');
-  const { socket, statusCode } = response;
+  const { socket } = response;
   const isPlain = response.write === process.getBuiltinModule('node:http').OutgoingMessage.prototype.write;
-  // Behind others on its connection it has no socket yet; these never have a body.
-  if (!socket || !isPlain || statusCode === 204 || statusCode === 304) return response;
+  // Behind others on its connection it has no socket yet.
+  if (!socket || !isPlain) return response;
   response.flushHeaders();
   return socket;
 }

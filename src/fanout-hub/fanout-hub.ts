@@ -5,7 +5,7 @@ import { diagnosticsOf } from '../internal/diagnostics.ts';
 import { createEmitter } from '../internal/events.ts';
 import { checkKnown, checkSignal } from '../internal/options.ts';
 import { Broadcast } from './broadcast.ts';
-import { checkDestination, Destination, isHead } from './destination.ts';
+import { checkDestination, Destination, isBodiless } from './destination.ts';
 import type { FanoutHubEvents, FanoutHubState, FanoutHubStats } from './events.ts';
 import {
   checkHubOptions,
@@ -100,7 +100,8 @@ export class FanoutHub implements AsyncDisposable {
    *
    * Nothing is written before the first byte, so that after an earlier failure (`ended` with `error`) a response can
    * still be given a status. Call it before `writeHead`, with `statusCode` and headers set: a body without chunking
-   * then, which ends with its connection. A response to HEAD ends at once and opens no source.
+   * then, which ends with its connection. A response without a body (to HEAD, or with
+   * status 204 or 304) ends at once and opens no source.
    *
    * After the first byte the destination is ended with the source or the hub, destroyed when the source fails, reset
    * when it lags, and handed back as it is when `signal` aborts or the subscription is disposed. To an HTTP/1 client the
@@ -118,7 +119,7 @@ export class FanoutHub implements AsyncDisposable {
     checkDestination(destination);
     const signal = checkSignal(options.signal);
     const subscription = this.#subscription(new Destination(destination), this.#settings);
-    if (isHead(destination)) subscription.end('left', errorOfEnding(destination));
+    if (isBodiless(destination)) subscription.end('left', errorOfEnding(destination));
     else this.#add(subscription, signal);
     return subscription;
   }

@@ -19,13 +19,24 @@ export function stdoutOf(handle: SourceHandle): Readable {
   throw new TypeError('source returned a handle whose stdout is null; it must be a pipe');
 }
 
-/** Destroys a stream and waits until its descriptor is closed. */
+/** Destroys a stream and waits until its descriptor is closed, if it will say so. */
 export function destroyed(stream: Readable): Promise<void> {
   return new Promise((resolve) => {
-    if (stream.closed) return resolve();
-    stream.once('close', resolve);
+    if (willSayThatItCloses(stream)) stream.once('close', resolve);
+    else resolve();
     stream.destroy();
   });
+}
+
+/** Not if it was made with `emitClose: false`; one of `readable-stream` 3 only once, and one of 2 never. */
+function willSayThatItCloses(
+  stream: Readable & { readonly _readableState?: { readonly emitClose?: boolean } },
+): boolean {
+  const { emitClose } = stream._readableState ?? {};
+  // Before version 4 they had no `closed`.
+  return typeof stream.closed === 'boolean'
+    ? !stream.closed && emitClose !== false
+    : !stream.destroyed && emitClose === true;
 }
 
 /** Why a source that ended by itself is a failure, if it is one. */
@@ -39,8 +50,9 @@ function commandOf(handle: SourceHandle): string | undefined {
   return 'name' in handle && typeof handle.name === 'string' ? handle.name : undefined;
 }
 
+/** It has nothing but its stdout, which is destroyed in any case. */
 function streamHandle(stream: Readable): SourceHandle {
-  return { stdout: stream, closed: Promise.resolve(), [Symbol.asyncDispose]: () => destroyed(stream) };
+  return { stdout: stream, closed: Promise.resolve(), [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
 /** By shape, so that streams of the `readable-stream` package pass. */

@@ -27,6 +27,8 @@ export class SourceRun {
   readonly #listener: RunListener;
   readonly #controller = new AbortController();
   readonly #gone = Promise.withResolvers<void>();
+  /** With the error of the stream, if it had one. */
+  readonly #flowed = Promise.withResolvers<unknown>();
   readonly #used: (AsyncDisposable | Disposable)[] = [];
   /** Resolves when the source is over; until then `#used` and `#handle` may still be filled. */
   #reading: Promise<void> = Promise.resolve();
@@ -84,12 +86,12 @@ export class SourceRun {
 
   /** Reads flowing, since pausing would stall the writer; resolves to the stream's error once it is over. */
   #flow(stdout: Readable): Promise<unknown> {
-    return new Promise((resolve) => {
-      // Its listeners stay, so that an error that comes after the end does not crash the process.
-      finished(stdout, { writable: false }, resolve);
-      stdout.on('data', (chunk: unknown) => this.#received(chunk));
-      this.#turns = new Turns(stdout);
-    });
+    // Its listeners stay, so that an error that comes after the end does not crash the process.
+    finished(stdout, { writable: false }, this.#flowed.resolve);
+    // It may have been paused, to be looked at first.
+    stdout.on('data', (chunk: unknown) => this.#received(chunk)).resume();
+    this.#turns = new Turns(stdout);
+    return this.#flowed.promise;
   }
 
   #received(chunk: unknown): void {
@@ -156,6 +158,8 @@ export class SourceRun {
     await this.#attempt(() => handle[Symbol.asyncDispose]());
     await this.#attempt(() => handle.closed);
     if (handle.stdout) await destroyed(handle.stdout);
+    // It may not have said so itself.
+    this.#flowed.resolve(undefined);
   }
 
   async #attempt(step: () => unknown): Promise<void> {

@@ -20,7 +20,7 @@ export interface SubscriptionEnd {
   readonly deliveredBytes: number;
   /** Bytes of the source that it was not given since it began, because it lagged. */
   readonly skippedBytes: number;
-  /** Always set if not a byte was given, unless the destination went away without an error or answers a HEAD. */
+  /** Always set if not a byte was given, unless the destination went away without an error or has no body. */
   readonly error?: unknown;
 }
 
@@ -28,7 +28,10 @@ export interface SubscriptionEnd {
 export interface Subscription extends AsyncDisposable {
   /** Resolves when the first bytes are given; rejects with the error of `ended` otherwise. Needs no `catch`. */
   readonly live: Promise<void>;
-  /** Resolves when the subscription is over and what was given has been flushed; never rejects. */
+  /**
+   * Resolves when the subscription is over and what was given has been flushed; never rejects. Who leaves in the midst of
+   * that cuts it short: the reason stays, and `deliveredBytes` tells how far it came.
+   */
   readonly ended: Promise<SubscriptionEnd>;
   /** Bytes given that were not taken yet; what the kernel holds is not seen. */
   readonly lagBytes: number;
@@ -86,6 +89,8 @@ export class HubSubscription implements Subscription {
   #skippedBytes = 0;
   #isLive = false;
   #finalBytes: number | undefined;
+  /** While something is being flushed: leaves that. */
+  #leaveFlush: () => void = () => {};
   #lagTimer: Disposable | undefined;
   #signal: Disposable | undefined;
   /** Since when it waits for bytes that it may have. */
@@ -156,19 +161,19 @@ export class HubSubscription implements Subscription {
     return mayBegin ? this.#begin(joinable, end, 0, at) : 0;
   }
 
-  /** The first cause wins. */
+  /** The first cause wins; but who leaves does not wait for what is being flushed. */
   end(reason: Reason, error?: unknown): void {
+    if (reason === 'left') this.#leaveFlush();
     if (this.#phase !== 'open') return;
     if (this.#feed === 'skipping') this.#missed(this.#owner.position);
     this.#phase = 'ending';
-    this.#signal?.[Symbol.dispose]();
     this.#endSink(reason, error);
     this.#owner.left(this);
   }
 
-  /** It is more than `maxLagBytes` behind, if it did not leave meanwhile. */
+  /** It is more than `maxLagBytes` behind, if it did not leave meanwhile, nor skips already. */
   lagsInBytes(): void {
-    if (this.isOpen) this.#lags(`more than ${this.#limits.maxLagBytes} (maxLagBytes)`);
+    if (this.isOpen && this.#feed === 'following') this.#lags(`more than ${this.#limits.maxLagBytes} (maxLagBytes)`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -253,6 +258,7 @@ export class HubSubscription implements Subscription {
   /** The bound in time goes on: a destination that is blocked must not keep its bytes for ever. */
   #flush(reason: Reason, error: unknown): void {
     this.#watchLag(this.#limits.maxLagMs);
+    this.#leaveFlush = () => this.#settle(reason, error, () => this.#sink.release());
     this.#sink.finish(() => this.#settle(reason, error));
   }
 
@@ -262,6 +268,7 @@ export class HubSubscription implements Subscription {
     this.#finalBytes = deliveredBytes;
     this.#phase = 'ended';
     this.#lagTimer?.[Symbol.dispose]();
+    this.#signal?.[Symbol.dispose]();
     endSink?.();
     this.#live.reject(error ?? new ClosedError('the subscription'));
     this.#ended.resolve({ reason, deliveredBytes, skippedBytes, ...(error !== undefined && { error }) });

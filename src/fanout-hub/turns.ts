@@ -30,8 +30,8 @@ export class Turns implements Disposable {
   #begunAt = now();
   /** Of the last look: the mean of its chunks. */
   #pieceBytes = 0;
-  /** Turns that are left until the next look; none while it looks. */
-  #left = 0;
+  /** Until the next look; none while it looks. */
+  #turnsLeft = 0;
   #turnMs = 0;
   /** Whether the next chunk was read before the turn began: the stream stops only after one more than was wanted. */
   #isStale = false;
@@ -51,7 +51,7 @@ export class Turns implements Disposable {
     if (!this.#canWait) return;
     this.#chunks++;
     this.#bytes += bytes;
-    if (this.#left === 0) this.#look(patienceMs);
+    if (this.#turnsLeft === 0) this.#look(patienceMs);
     else if (bytes < READ_BYTES && !this.#isStale) this.#turn(patienceMs);
     this.#isStale = false;
   }
@@ -68,19 +68,19 @@ export class Turns implements Disposable {
     if (this.#chunks < LOOK_CHUNKS) return;
     this.#pieceBytes = this.#bytes / this.#chunks;
     const everyMs = (now() - this.#begunAt) / this.#chunks;
-    if (this.#pieceBytes < SMALL_BYTES && everyMs * 2 < patienceMs) this.#left = MAX_TURNS;
+    if (this.#pieceBytes < SMALL_BYTES && everyMs * 2 < patienceMs) this.#turnsLeft = MAX_TURNS;
     this.#turn(patienceMs);
   }
 
   /** The last turn is over: waits for the next, or looks again. */
   #turn(patienceMs: number): void {
     const at = now();
-    this.#turnMs = this.#left > 0 ? this.#turnMsFor(patienceMs, this.#bytes / Math.max(1, at - this.#begunAt)) : 0;
+    this.#turnMs = this.#turnsLeft > 0 ? this.#turnMsFor(patienceMs, this.#bytes / Math.max(1, at - this.#begunAt)) : 0;
     this.#chunks = 0;
     this.#bytes = 0;
     this.#begunAt = at;
     if (this.#turnMs === 0) return;
-    this.#left--;
+    this.#turnsLeft--;
     this.#stream.pause();
     this.#timer?.[Symbol.dispose]();
     this.#timer = after(this.#turnMs, () => {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
 import type { FanoutHubOptions } from '../../src/fanout-hub/options.ts';
 import { eventually } from '../support/eventually.ts';
-import { ScriptedSource, Sponge } from './support.ts';
+import { Clogged, ScriptedSource, Sponge } from './support.ts';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -116,4 +116,25 @@ test('who leaves in the midst of it gets no more, and nobody else notices', asyn
   await here.subscriptions.at(-1)?.[Symbol.asyncDispose]();
   await eventually(() => expect(here.hub.stats()).toMatchObject({ bytesIn: 1, bytesOut: 999, subscribers: 999 }));
   expect([here.texts().sort(), here.last.text, here.last.destroyed]).toEqual([['', 'a'], '', false]);
+});
+
+test('what comes when one is told to lag comes to all, in order', async () => {
+  await using here = await crowd({ maxLagBytes: 3 });
+  const { source, hub } = here;
+  const clogged = new Clogged();
+  clogged.on('error', () => {});
+  hub.pipe(clogged);
+  hub.once('lag', () => {
+    source.write('X');
+    source.write('Y');
+  });
+  let text = '';
+  for (const letters of ['aa', 'bb', 'cc']) {
+    source.write(letters);
+    text += letters;
+    await eventually(() => expect(here.first.text).toBe(text));
+    await eventually(() => expect(here.last.text.startsWith(text)).toBe(true));
+  }
+  await eventually(() => expect(here.texts()).toEqual(['aabbccXY']));
+  expect(hub.stats()).toMatchObject({ lagged: 1, bytesOut: 8 * 1_000 + 4 });
 });

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import type { Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { constants, createGzip, type Gzip, gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
@@ -347,4 +347,56 @@ test.each([false, true])('who is disposed of hands its destination back as it wa
   await new Promise((resolve) => destination.end('!', () => resolve(undefined)));
   expect(destination.text).toBe(isFull ? 'a!' : 'abc!');
   expect(hub.subscribers).toBe(1);
+});
+
+test('who leaves in its own write has all that came before', async () => {
+  const source = new ScriptedSource();
+  const stop = new AbortController();
+  await using hub = new FanoutHub({ source: source.open, sliceMs: 0 });
+  let got = 0;
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      got += chunk.length;
+      if (got === 30) stop.abort();
+      done();
+    },
+  });
+  const { ended } = hub.pipe(destination, { signal: stop.signal });
+  for (const bytes of [10, 20, 30]) {
+    source.write('x'.repeat(10));
+    await eventually(() => expect(got).toBe(bytes));
+  }
+  const { deliveredBytes } = await ended;
+  // It left before the write of the last was over, which may still fail.
+  expect(deliveredBytes).toBe(20);
+});
+
+test('what is in a write counts once against maxLagBytes', async () => {
+  const source = new ScriptedSource();
+  await using hub = new FanoutHub({ source: source.open, sliceMs: 0, maxLagBytes: 100 });
+  const waiting: (() => void)[] = [];
+  const written: number[] = [];
+  const destination = new Writable({
+    highWaterMark: 1,
+    write(chunk, _encoding, done) {
+      written.push(chunk.length);
+      if (chunk.length === 80) done();
+      else waiting.push(done);
+      if (chunk.length === 60) source.write('y'.repeat(10));
+    },
+  });
+  const subscription = hub.pipe(destination);
+  for (const [length, lagBytes] of [
+    [80, 0],
+    [10, 10],
+    [60, 70],
+  ] as const) {
+    source.write('x'.repeat(length));
+    await eventually(() => expect([hub.stats().bytesOut > 0, subscription.lagBytes]).toEqual([true, lagBytes]));
+  }
+  waiting.shift()?.();
+  await eventually(() => expect(written).toEqual([80, 10, 60]));
+  await eventually(() => expect(subscription.lagBytes).toBe(70));
+  expect(hub.stats().lagged).toBe(0);
+  await subscription[Symbol.asyncDispose]();
 });

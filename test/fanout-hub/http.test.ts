@@ -82,6 +82,20 @@ describe('a response', () => {
     expect([source.openings, hub.state]).toEqual([0, 'idle']);
   });
 
+  test.each([204, 304])('of status %i ends at once and opens no source', async (status) => {
+    const source = new ScriptedSource();
+    await using hub = new FanoutHub({ source: source.open });
+    let subscription: Subscription | undefined;
+    await using server = await serve((_request, response) => {
+      response.statusCode = status;
+      subscription = hub.pipe(response);
+    });
+    const response = await fetch(`http://127.0.0.1:${server.port}`);
+    expect(response.status).toBe(status);
+    expect(await subscription?.ended).toEqual({ reason: 'left', deliveredBytes: 0, skippedBytes: 0 });
+    expect([source.openings, hub.state]).toEqual([0, 'idle']);
+  });
+
   test.each(['opening', 'live'])('whose client goes away while the hub is %s leaves it', async (state) => {
     const source = new ScriptedSource();
     await using hub = new FanoutHub({ source: source.open });

@@ -220,3 +220,21 @@ test('over HTTP the second viewer has the last join point without waiting for th
   const client = new RawClient(server.port, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n');
   await eventually(() => expect(client.body.toString()).toBe('Keyframe'));
 });
+
+test('what the source gives while one joins, by way of its destination, is counted for all', async () => {
+  const source = new ScriptedSource();
+  await using hub = new FanoutHub({ source: source.open, sliceMs: 0, prerollBytes: 1_000 });
+  const first = new Sponge();
+  hub.pipe(first);
+  source.write('kept');
+  await eventually(() => expect(first.text).toBe('kept'));
+  const second = new Sponge();
+  const write = second._write;
+  second._write = (...args) => {
+    if (second.text === '') source.write(' more');
+    write.apply(second, args);
+  };
+  hub.pipe(second);
+  await eventually(() => expect([first.text, second.text]).toEqual(['kept more', 'kept more']));
+  expect(hub.stats()).toMatchObject({ bytesIn: 9, bytesOut: 18 });
+});

@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { FanoutHub } from '../../src/fanout-hub/fanout-hub.ts';
+import type { Subscription } from '../../src/fanout-hub/subscription.ts';
 import { eventually } from '../support/eventually.ts';
 import { Uncaught } from '../support/uncaught.ts';
-import { numbered, RawClient, ScriptedSource, Sponge, serve } from './support.ts';
+import { Clogged, numbered, RawClient, ScriptedSource, Sponge, serve } from './support.ts';
 
 describe('a destination that is destroyed with an error', () => {
   test.each([
@@ -68,4 +69,51 @@ test('a response that its owner ends while it is full, and its client reads noth
   client.socket.resume();
   await client.closed;
   expect([reasons, client.outcome]).toEqual([['left'], 'end']);
+});
+
+describe('who leaves while the rest is flushed, the source having ended,', () => {
+  const loop = (hub: FanoutHub, signal: AbortSignal) => hub.subscribe({ signal });
+  const stuck = (hub: FanoutHub, signal: AbortSignal) => hub.pipe(new Clogged(), { signal });
+  const dispose = (subscription: Subscription) => void subscription[Symbol.asyncDispose]();
+  const abort = (_: Subscription, stop: AbortController) => stop.abort();
+
+  test.each([
+    ['of a loop, by disposing', loop, dispose],
+    ['of a loop, by its signal', loop, abort],
+    ['of a destination, by disposing', stuck, dispose],
+    ['of a destination, by its signal', stuck, abort],
+  ])('%s, does not wait for it', async (_, begin, leave) => {
+    const source = new ScriptedSource();
+    const stop = new AbortController();
+    await using hub = new FanoutHub({ source: source.open, sliceMs: 0, maxLagMs: Infinity });
+    const subscription = begin(hub, stop.signal);
+    source.write('rest');
+    await subscription.live;
+    source.stream.end();
+    await eventually(() => expect(hub.subscribers).toBe(0));
+    leave(subscription, stop);
+    expect(await subscription.ended).toEqual({ reason: 'source-ended', deliveredBytes: 0, skippedBytes: 0 });
+    expect(hub.stats().lagged).toBe(0);
+  });
+
+  test('has ended its destination already: an error of that is thrown at nobody', async () => {
+    using uncaught = new Uncaught();
+    const source = new ScriptedSource();
+    await using hub = new FanoutHub({ source: source.open, sliceMs: 0 });
+    let fail: (error: Error) => void = () => {};
+    const destination = new Sponge();
+    destination._final = (done) => {
+      fail = done;
+    };
+    const subscription = hub.pipe(destination);
+    source.write('all');
+    source.stream.end();
+    await eventually(() => expect(destination.writableEnded).toBe(true));
+    await subscription[Symbol.asyncDispose]();
+    fail(new Error('broken disk'));
+    await eventually(() => expect(destination.closed).toBe(true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(uncaught.errors).toEqual([]);
+    expect(destination.eventNames()).toEqual(new Sponge().eventNames());
+  });
 });

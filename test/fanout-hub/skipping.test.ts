@@ -236,3 +236,37 @@ describe('one that lags and may skip', () => {
     blocked.destroy();
   });
 });
+
+test('one that is too far behind in bytes and in time at once skips once', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  const source = new ScriptedSource();
+  const hub = new FanoutHub({ source: source.open, sliceMs: 0, maxLagBytes: 100, maxLagMs: 1_000, onLag: 'skip' });
+  const lags: string[] = [];
+  hub.on('lag', (_subscription, { message }) => lags.push(message));
+  const waiting: (() => void)[] = [];
+  hub.pipe(new Writable({ highWaterMark: 1, write: (_chunk, _encoding, done) => void waiting.push(done) }));
+  let written = 0;
+  hub.pipe(
+    new Writable({
+      write(_chunk, _encoding, done) {
+        // Its turn takes so long that the other one's time is over meanwhile.
+        if (++written === 4) vi.advanceTimersByTime(700);
+        done();
+      },
+    }),
+  );
+  const write = async () => {
+    source.write('x'.repeat(60));
+    await tick();
+  };
+  await write();
+  await write();
+  waiting.shift()?.();
+  vi.advanceTimersByTime(1_400);
+  await write();
+  await write();
+  expect(written).toBe(4);
+  expect(lags).toHaveLength(1);
+  expect(hub.stats()).toMatchObject({ skips: 1, lagged: 0 });
+  void hub.close();
+});
