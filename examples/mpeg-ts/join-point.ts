@@ -1,6 +1,6 @@
 import type { JoinPoint } from 'holdfast';
 import { isInSync, PACKET_BYTES, type Packet, packetAt } from './packet.ts';
-import { type ElementaryStream, PAT_PID, programsOf, streamsOf } from './tables.ts';
+import { type ElementaryStream, type Program, ProgramTables } from './tables.ts';
 
 /** A start code of video is `00 00 01` and a byte that says what starts. */
 const START_CODE = Buffer.from([0, 0, 1]);
@@ -9,8 +9,9 @@ const NOTHING = Buffer.alloc(0);
 /**
  * Makes the `joinPoint` of one hub whose source is MPEG-TS: where a player shows a picture at once. That is a place from
  * which on there are a program association table, a program map table and then a picture that needs none before it: one
- * that is marked as a random access point, or that begins with the parameters of its decoder. Without video any frame of
- * sound will do. The tables mostly come some time before the picture, so the offset is often negative.
+ * that is marked as a random access point, or that begins with the parameters of its decoder. Of several programs the first
+ * that has pictures counts, which is the one that a player shows by itself. Where no program has video any frame of sound
+ * will do. The tables mostly come some time before the picture, so the offset is often negative.
  *
  * It remembers what it saw, so each hub needs one of its own. Sources may be cut anywhere, begin within a packet, or be
  * damaged; it finds its way again at the next packets and tables.
@@ -20,20 +21,16 @@ export function mpegTsJoinPoint(): JoinPoint {
   return (slice) => scanner.scan(slice);
 }
 
-interface Program {
-  readonly streams: ReadonlyMap<number, ElementaryStream>;
-  /** Where the last association table before its last map table begins, in bytes of all slices. */
-  readonly headersAt: number;
-}
+/** A program may be passed over by so many pictures of others; then it has none: it is encrypted, or off the air. */
+const PATIENCE = 8;
 
 class JoinPointScanner {
   /** The begin of a packet whose end is in the next slice. */
   #rest: Buffer = NOTHING;
-  /** The PIDs of the map tables, as the last association table has them, and where it begins. */
-  #mapPids: ReadonlySet<number> = new Set();
-  #tablesAt = 0;
-  /** By the PID of its map table. */
-  readonly #programs = new Map<number, Program>();
+  readonly #tables = new ProgramTables();
+  /** The program whose pictures count, and how many there were of others since its last. */
+  #leader = 0;
+  #passedOver = 0;
   /** Where the current slice begins. */
   #position = 0;
   #found: number | undefined;
@@ -75,36 +72,32 @@ class JoinPointScanner {
   }
 
   #look(packet: Packet | undefined, at: number): void {
-    if (!packet?.isStart) return;
-    if (packet.pid === PAT_PID) this.#lookAtPrograms(packet.payload, at);
-    else if (this.#mapPids.has(packet.pid)) this.#lookAtStreams(packet);
-    else this.#found = this.#beginOf(packet) ?? this.#found;
-  }
-
-  #lookAtPrograms(payload: Buffer, at: number): void {
-    const pids = programsOf(payload);
-    if (!pids) return;
-    this.#mapPids = pids;
-    this.#tablesAt = at;
-    for (const pid of this.#programs.keys()) if (!pids.has(pid)) this.#programs.delete(pid);
-  }
-
-  #lookAtStreams({ pid, payload }: Packet): void {
-    const streams = streamsOf(payload);
-    if (streams) this.#programs.set(pid, { streams, headersAt: this.#tablesAt });
+    if (!packet) return;
+    if (this.#tables.has(packet.pid)) this.#tables.read(packet, at);
+    else if (packet.isStart) this.#found = this.#beginOf(packet) ?? this.#found;
   }
 
   /** Where one has to begin to play from this packet on, if one can. */
   #beginOf({ pid, isRandomAccess, payload }: Packet): number | undefined {
-    for (const { streams, headersAt } of this.#programs.values()) {
+    const { programs } = this.#tables;
+    const hasVideo = programs.some((program) => program.hasVideo);
+    for (const [rank, { number, streams, headersAt }] of programs.entries()) {
       const stream = streams.get(pid);
-      if (!stream) continue;
-      const canBegin = stream.isVideo
-        ? isRandomAccess || beginsGroup(payload, stream)
-        : !Array.from(streams.values()).some(({ isVideo }) => isVideo);
-      if (canBegin) return headersAt;
+      if (!stream || stream.isVideo !== hasVideo) continue;
+      const canBegin = !hasVideo || isRandomAccess || beginsGroup(payload, stream);
+      if (canBegin && this.#leads(number, rank, programs)) return headersAt;
     }
     return undefined;
+  }
+
+  /** The first program that has pictures is the one that players show. */
+  #leads(number: number, rank: number, programs: readonly Program[]): boolean {
+    const leaderRank = programs.findIndex((program) => program.number === this.#leader);
+    const isPassedOver = leaderRank >= 0 && leaderRank < rank && ++this.#passedOver <= PATIENCE;
+    if (isPassedOver) return false;
+    this.#leader = number;
+    this.#passedOver = 0;
+    return true;
   }
 }
 

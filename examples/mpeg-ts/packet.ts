@@ -11,6 +11,8 @@ export interface Packet {
   readonly isStart: boolean;
   /** Its encoder says that decoding can begin here. */
   readonly isRandomAccess: boolean;
+  /** Counts the packets of a PID that have a payload, from 0 to 15. */
+  readonly continuity: number;
   readonly payload: Buffer;
 }
 
@@ -27,6 +29,7 @@ export function packetAt(bytes: Buffer, at: number): Packet | undefined {
     pid: (head >>> 8) & 0x1fff,
     isStart: (head & 0x40_0000) !== 0,
     isRandomAccess: adaptationBytes > 1 && ((bytes[at + HEADER_BYTES + 1] as number) & 0x40) !== 0,
+    continuity: head & 0xf,
     payload: hasPayload ? bytes.subarray(at + payloadAt, at + PACKET_BYTES) : bytes.subarray(at, at),
   };
 }

@@ -1,10 +1,9 @@
-/** The two tables without which a player knows nothing of a stream (ISO/IEC 13818-1, 2.4.4), as far as one packet has them. */
+import type { Packet } from './packet.ts';
+import { type Section, SectionReader } from './section-reader.ts';
 
-export const PAT_PID = 0;
-
+const PAT_PID = 0;
 const PAT_ID = 0x00;
 const PMT_ID = 0x02;
-const CRC_BYTES = 4;
 
 /** How the first picture of a group begins, for encoders that do not mark it as a random access point. */
 type BeginOfGroup = (startCode: number) => boolean;
@@ -33,39 +32,94 @@ export interface ElementaryStream {
   readonly beginsGroup: BeginOfGroup;
 }
 
-/** The PIDs of the program map tables. `undefined` if this is no association table. */
-export function programsOf(payload: Buffer): Set<number> | undefined {
-  const section = sectionOf(payload, PAT_ID);
-  if (!section) return undefined;
-  const pids = new Set<number>();
-  for (let at = 8; at + 4 <= section.length; at += 4) {
+export interface Program {
+  readonly number: number;
+  /** Of its map table. */
+  readonly pid: number;
+  /** By their PIDs. */
+  readonly streams: ReadonlyMap<number, ElementaryStream>;
+  readonly hasVideo: boolean;
+  /** Where the last association table before its map table begins. */
+  readonly headersAt: number;
+}
+
+/** The programs of a stream, by the two tables without which a player knows nothing of it (ISO/IEC 13818-1, 2.4.4). */
+export class ProgramTables {
+  readonly #readers = new Map([[PAT_PID, new SectionReader()]]);
+  /** The association table by its sections: the PIDs of the map tables, by the numbers of the programs. */
+  readonly #sections = new Map<number, ReadonlyMap<number, number>>();
+  #version = 0;
+  /** Where the last association table begins. */
+  #begin = 0;
+  /** By their numbers. */
+  readonly #programs = new Map<number, Program>();
+
+  /** In the order of the association table, in which players look for the first to play. */
+  get programs(): readonly Program[] {
+    return [...this.#mapPids.keys()].flatMap((number) => this.#programs.get(number) ?? []);
+  }
+
+  /** Whether packets of this PID are of a table. */
+  has(pid: number): boolean {
+    return this.#readers.has(pid);
+  }
+
+  /** Reads a packet of a table, which begins at `at`. */
+  read(packet: Packet, at: number): void {
+    const { pid } = packet;
+    const mark = pid === PAT_PID ? at : this.#begin;
+    for (const section of this.#readers.get(pid)?.read(packet, mark) ?? []) {
+      if (pid === PAT_PID) this.#associate(section);
+      else this.#map(pid, section);
+    }
+  }
+
+  get #mapPids(): ReadonlyMap<number, number> {
+    const inOrder = [...this.#sections].sort(([a], [b]) => a - b);
+    return new Map(inOrder.flatMap(([, pids]) => [...pids]));
+  }
+
+  #associate({ tableId, content, version, number, mark }: Section): void {
+    if (tableId !== PAT_ID) return;
+    if (number === 0) this.#begin = mark;
+    if (version !== this.#version) this.#sections.clear();
+    this.#version = version;
+    this.#sections.set(number, mapPidsIn(content));
+    const mapPids = this.#mapPids;
+    const pids = new Set([PAT_PID, ...mapPids.values()]);
+    for (const { number: program, pid } of this.#programs.values()) {
+      if (mapPids.get(program) !== pid) this.#programs.delete(program);
+    }
+    for (const pid of this.#readers.keys()) if (!pids.has(pid)) this.#readers.delete(pid);
+    for (const pid of pids) if (!this.#readers.has(pid)) this.#readers.set(pid, new SectionReader());
+  }
+
+  #map(pid: number, { tableId, id, content, mark }: Section): void {
+    if (tableId !== PMT_ID || this.#mapPids.get(id) !== pid) return;
+    const streams = streamsIn(content);
+    const hasVideo = Array.from(streams.values()).some(({ isVideo }) => isVideo);
+    this.#programs.set(id, { number: id, pid, streams, hasVideo, headersAt: mark });
+  }
+}
+
+function mapPidsIn(association: Buffer): Map<number, number> {
+  const pids = new Map<number, number>();
+  for (let at = 0; at + 4 <= association.length; at += 4) {
+    const number = association.readUInt16BE(at);
     // Program 0 is the network, not one to watch.
-    if (section.readUInt16BE(at) !== 0) pids.add(section.readUInt16BE(at + 2) & 0x1fff);
+    if (number !== 0) pids.set(number, association.readUInt16BE(at + 2) & 0x1fff);
   }
   return pids;
 }
 
-/** The elementary streams of a program by their PIDs. `undefined` if this is no map table. */
-export function streamsOf(payload: Buffer): Map<number, ElementaryStream> | undefined {
-  const section = sectionOf(payload, PMT_ID);
-  if (!section || section.length < 12) return undefined;
+function streamsIn(map: Buffer): Map<number, ElementaryStream> {
   const streams = new Map<number, ElementaryStream>();
-  let at = 12 + (section.readUInt16BE(10) & 0x0fff);
-  while (at + 5 <= section.length) {
-    const beginsGroup = VIDEO.get(section[at] as number);
-    const pid = section.readUInt16BE(at + 1) & 0x1fff;
+  let at = map.length < 4 ? map.length : 4 + (map.readUInt16BE(2) & 0x0fff);
+  while (at + 5 <= map.length) {
+    const beginsGroup = VIDEO.get(map[at] as number);
+    const pid = map.readUInt16BE(at + 1) & 0x1fff;
     streams.set(pid, { isVideo: beginsGroup !== undefined, beginsGroup: beginsGroup ?? isNothing });
-    at += 5 + (section.readUInt16BE(at + 3) & 0x0fff);
+    at += 5 + (map.readUInt16BE(at + 3) & 0x0fff);
   }
   return streams;
-}
-
-/** The section that begins in a packet, if it counts already, without its checksum; a long one as far as the packet has it. */
-function sectionOf(payload: Buffer, tableId: number): Buffer | undefined {
-  const section = payload.subarray(1 + (payload[0] ?? 0));
-  if (section.length < 8 || section[0] !== tableId) return undefined;
-  const isCurrent = ((section[5] as number) & 1) === 1;
-  if (!isCurrent) return undefined;
-  const length = 3 + (section.readUInt16BE(1) & 0x0fff);
-  return section.subarray(0, length - CRC_BYTES);
 }

@@ -19,9 +19,10 @@ export function fanoutHubs(): Part {
   const former = noCounts();
   const hubs = new Living<FanoutHub, Traffic>((gone) => {
     for (const which of COUNTED) former[which] += gone[which];
-    const hasNamesake = [...hubs.records()].some((other) => other.name === gone.name);
-    if (!hasNamesake) dropped.forget('name', gone.name);
+    if (!isNamed(gone.name)) dropped.forget('name', gone.name);
   });
+  /** Whether a hub that lives has this name. */
+  const isNamed = (name: string) => [...hubs.records()].some((hub) => hub.name === name);
   /** A counter must not go back, also if a hub is collected unseen: then it has what it had at the last scrape. */
   const note = (hub: FanoutHub) => {
     const stats = hub.stats();
@@ -65,7 +66,8 @@ export function fanoutHubs(): Part {
     listeners: {
       'holdfast:fanout-hub:created': ({ hub }: { hub: FanoutHub }) => hubs.add(hub, { name: hub.name, ...noCounts() }),
       'holdfast:fanout-hub:lag': ({ hub, onLag }: { hub: FanoutHub; onLag: OnLag }) => {
-        if (onLag === 'disconnect' && hubs.recordOf(hub)) dropped.add(1, { name: hub.name, reason: 'lagged' });
+        // It may be gone already, with what it gave still being flushed.
+        if (onLag === 'disconnect' && isNamed(hub.name)) dropped.add(1, { name: hub.name, reason: 'lagged' });
       },
       'holdfast:fanout-hub:closed': ({ hub }: { hub: FanoutHub }) => {
         note(hub);

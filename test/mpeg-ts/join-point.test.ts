@@ -31,7 +31,7 @@ function joinPoints(bytes: Buffer, lengths: readonly number[]): number[] {
 }
 
 /** How many pictures the real ffmpeg decodes, and what it complains of. */
-function decoded(bytes: Buffer): { pictures: number; complaints: string } {
+function decoded(bytes: Buffer, map = '0:v'): { pictures: number; complaints: string } {
   const args = [
     '-v',
     'warning',
@@ -40,7 +40,7 @@ function decoded(bytes: Buffer): { pictures: number; complaints: string } {
     '-i',
     'pipe:0',
     '-map',
-    '0:v',
+    map,
     '-fps_mode',
     'passthrough',
     '-f',
@@ -175,24 +175,38 @@ test.each([
   expect(mpegTsJoinPoint()(packet)).toBeUndefined();
 });
 
-/** A packet with one section: its table, whether it counts already, and what follows. */
-function section(pid: number, tableId: number, isCurrent: boolean, content: readonly number[]): Buffer {
-  const packet = Buffer.alloc(PACKET_BYTES, 0xff);
+/** A section: its table, what that is of, whether it counts already, and what follows. */
+function section(tableId: number, id: number, isCurrent: boolean, content: readonly number[], number = 0): Buffer {
   const length = 5 + content.length + 4;
-  packet.set([0x47, 0x40 | (pid >> 8), pid & 0xff, 0x10, 0, tableId, 0xb0, length]);
-  packet.set([0, 1, 0xc0 | Number(isCurrent), 0, 0, ...content], 8);
-  return packet;
+  const head = [tableId, 0xb0 | (length >> 8), length & 0xff, id >> 8, id & 0xff, 0xc0 | Number(isCurrent), number, 0];
+  return Buffer.from([...head, ...content, 0, 0, 0, 0]);
 }
+
+/** The packets of sections that follow one another without a gap; of a PID one table must begin where the last ended. */
+function packets(pid: number, sections: Buffer, first = 0): Buffer {
+  const whole: Buffer[] = [];
+  for (let at = 0; at < sections.length; at += whole.length === 1 ? 183 : 184) {
+    const packet = Buffer.alloc(PACKET_BYTES, 0xff);
+    const isFirst = at === 0;
+    packet.set([0x47, (isFirst ? 0x40 : 0) | (pid >> 8), pid & 0xff, 0x10 | ((first + whole.length) & 0xf)]);
+    if (isFirst) packet[4] = 0;
+    packet.set(sections.subarray(at, at + (isFirst ? 183 : 184)), isFirst ? 5 : 4);
+    whole.push(packet);
+  }
+  return Buffer.concat(whole);
+}
+
+const association = (pids: readonly number[], from = 1) =>
+  pids.flatMap((pid, n) => [0, n + from, 0xe0 | (pid >> 8), pid & 0xff]);
 const programs = (pids: readonly number[], isCurrent = true) =>
-  section(
-    0,
-    0x00,
-    isCurrent,
-    pids.flatMap((pid, n) => [0, n + 1, 0xe0 | (pid >> 8), pid & 0xff]),
-  );
-const video = (pid: number) => [0x1b, 0xe0 | (pid >> 8), pid & 0xff, 0xf0, 0];
-const program = (pid: number, videoPid: number, isCurrent = true) =>
-  section(pid, 0x02, isCurrent, [0xe0, 0, 0xf0, 0, ...video(videoPid)]);
+  packets(0, section(0x00, 1, isCurrent, association(pids)));
+const stream = (type: number, pid: number) => [type, 0xe0 | (pid >> 8), pid & 0xff, 0xf0, 0];
+const VIDEO = 0x1b;
+const SOUND = 0x03;
+const map = (number: number, streams: readonly number[], descriptors: readonly number[] = [], isCurrent = true) =>
+  section(0x02, number, isCurrent, [0xe0, 0, 0xf0, descriptors.length, ...descriptors, ...streams]);
+const program = (pid: number, number: number, videoPid: number, isCurrent = true) =>
+  packets(pid, map(number, stream(VIDEO, videoPid), [], isCurrent));
 /** A packet where decoding of a stream can begin. */
 function picture(pid: number): Buffer {
   const packet = Buffer.alloc(PACKET_BYTES, 0xff);
@@ -202,21 +216,159 @@ function picture(pid: number): Buffer {
 
 describe('of several programs', () => {
   test('each begins with its own tables', () => {
-    const tables = [programs([0x100, 0x200]), program(0x100, 0x101), programs([0x100, 0x200]), program(0x200, 0x201)];
-    const packets = (...pictures: number[]) => every(Buffer.concat([...tables, ...pictures.map(picture)]));
-    expect(packets(0x101)).toEqual([0]);
-    expect(packets(0x201)).toEqual([2 * PACKET_BYTES]);
-    expect(packets(0x301)).toEqual([]);
+    const tables = [
+      ...[programs([0x100, 0x200]), program(0x100, 1, 0x101)],
+      ...[programs([0x100, 0x200]), program(0x200, 2, 0x201)],
+    ];
+    const found = (...pictures: number[]) => every(Buffer.concat([...tables, ...pictures.map(picture)]));
+    expect(found(0x101)).toEqual([0]);
+    expect(found(0x201)).toEqual([2 * PACKET_BYTES]);
+    expect(found(0x301)).toEqual([]);
   });
 
   test('what an association table does not name any more is none', () => {
-    const tables = [programs([0x100]), program(0x100, 0x101), programs([0x200])];
+    const tables = [programs([0x100]), program(0x100, 1, 0x101), programs([0x200])];
     expect(every(Buffer.concat([...tables, picture(0x101)]))).toEqual([]);
+  });
+
+  test('the first that has pictures counts, and another when that has none any more', () => {
+    const tables = Buffer.concat([programs([0x100, 0x200]), program(0x100, 1, 0x101), program(0x200, 2, 0x201)]);
+    const found = (...pictures: number[]) =>
+      every(Buffer.concat(pictures.map((pid) => Buffer.concat([tables, picture(pid)]))));
+    const round = tables.length + PACKET_BYTES;
+    expect(found(0x201, 0x201, 0x101, 0x201, 0x201, 0x101)).toEqual([0, 1, 2, 5].map((n) => n * round));
+    const others = Array.from({ length: 10 }, () => 0x201);
+    expect(found(0x101, ...others, 0x101)).toEqual([0, 9, 10, 11].map((n) => n * round));
+  });
+
+  test('where one has pictures, the sound of another is no begin', () => {
+    const radio = packets(0x100, map(1, stream(SOUND, 0x101)));
+    const tables = Buffer.concat([programs([0x100, 0x200]), radio, program(0x200, 2, 0x201)]);
+    expect(every(Buffer.concat([tables, picture(0x101)]))).toEqual([]);
+    expect(every(Buffer.concat([tables, picture(0x101), picture(0x201), picture(0x101)]))).toEqual([0]);
+  });
+});
+
+describe('tables', () => {
+  const pictured = (...tables: Buffer[]) => every(Buffer.concat([...tables, picture(0x101)]));
+  const many = Array.from({ length: 60 }, (_, n) => 0x500 + n);
+
+  test.each<[string, Buffer[]]>([
+    ['an association table of two packets', [programs([...many, 0x100]), program(0x100, 61, 0x101)]],
+    [
+      'an association table of two sections, each in a packet',
+      [
+        packets(0, section(0x00, 1, true, association([0x100]))),
+        packets(0, section(0x00, 1, true, association([0x200], 2), 1), 1),
+        program(0x100, 1, 0x101),
+      ],
+    ],
+    [
+      'an association table of two sections in one packet',
+      [
+        packets(
+          0,
+          Buffer.concat([
+            section(0x00, 1, true, association([0x200])),
+            section(0x00, 1, true, association([0x100], 2), 1),
+          ]),
+        ),
+        program(0x100, 2, 0x101),
+      ],
+    ],
+    [
+      'a map table of two packets, for its descriptors',
+      [programs([0x100]), packets(0x100, map(1, stream(VIDEO, 0x101), Array(220).fill(9)))],
+    ],
+    [
+      'two map tables in one packet',
+      [
+        programs([0x100, 0x100]),
+        packets(0x100, Buffer.concat([map(1, stream(SOUND, 0x301)), map(2, stream(VIDEO, 0x101))])),
+      ],
+    ],
+    [
+      'two map tables of one PID, each in a packet',
+      [
+        programs([0x100, 0x100]),
+        packets(0x100, map(1, stream(VIDEO, 0x101))),
+        packets(0x100, map(2, stream(SOUND, 0x301)), 1),
+      ],
+    ],
+  ])('%s', (_, tables) => {
+    expect(pictured(...tables)).toEqual([0]);
+  });
+
+  test('a map table that lacks its second packet, or has that of another, is none', () => {
+    const [first, second] = [0, 1].map((n) =>
+      packets(0x100, map(1, stream(VIDEO, 0x101), Array(220).fill(9))).subarray(
+        n * PACKET_BYTES,
+        (n + 1) * PACKET_BYTES,
+      ),
+    ) as [Buffer, Buffer];
+    expect(pictured(programs([0x100]), first)).toEqual([]);
+    expect(pictured(programs([0x100]), second)).toEqual([]);
+    const late = Buffer.from(second);
+    late[3] = 0x12;
+    expect(pictured(programs([0x100]), first, late)).toEqual([]);
+    expect(pictured(programs([0x100]), first, programs([0x100]), second)).toEqual([0]);
+  });
+});
+
+describe('of what ffmpeg makes of', () => {
+  const picturesOf = (seconds: number) => ['-f', 'lavfi', '-i', `testsrc2=size=320x180:rate=20:duration=${seconds}`];
+  const made = (...args: string[]) =>
+    execFileSync(
+      findFfmpeg(),
+      [
+        ...['-v', 'error', ...picturesOf(SECONDS), '-f', 'lavfi', '-i', `sine=duration=${SECONDS}`],
+        ...['-f', 'lavfi', '-i', `testsrc=size=320x180:rate=20:duration=${SECONDS}`, ...args],
+        ...['-c:v', 'libx264', '-preset', 'ultrafast', '-g', '10', '-keyint_min', '10', '-sc_threshold', '0'],
+        ...['-c:a', 'mp2', '-b:a', '32k', '-f', 'mpegts', 'pipe:1'],
+      ],
+      { maxBuffer: 64 * 1024 * 1024 },
+    );
+
+  test.each([
+    ['forty languages and then the picture', [...Array(40).fill(['-map', '1:a']).flat(), '-map', '0:v']],
+    [
+      'a program and a radio',
+      [
+        ...['-map', '0:v', '-map', '1:a', '-map', '1:a'],
+        ...['-program', 'title=tv:st=0:st=1', '-program', 'title=radio:st=2'],
+      ],
+    ],
+  ])('%s, there is one for each group, and all decode', (_, args) => {
+    const bytes = made(...args, '-metadata:s:a', 'language=deu');
+    const points = every(bytes);
+    expect(points).toHaveLength(GROUPS);
+    for (const [group, point] of points.entries()) {
+      expect(decoded(bytes.subarray(point))).toEqual({ pictures: PICTURES - group * 10, complaints: '' });
+    }
+  });
+
+  test('two programs, the first decodes from each', () => {
+    const bytes = made(
+      ...['-map', '0:v', '-map', '1:a', '-map', '2:v'],
+      ...['-program', 'title=a:program_num=1:st=0:st=1', '-program', 'title=b:program_num=2:st=2:st=1'],
+    );
+    const points = every(bytes);
+    // The picture of the second may be the very first that there is.
+    for (const point of points.slice(1)) {
+      const { pictures, complaints } = decoded(bytes.subarray(point), '0:p:1:v');
+      expect([pictures % 10, complaints]).toEqual([0, '']);
+    }
+    expect(points.length).toBeGreaterThanOrEqual(GROUPS);
   });
 });
 
 test('a table that does not count yet changes nothing', () => {
-  const tables = [programs([0x100]), program(0x100, 0x101), programs([0x200], false), program(0x100, 0x300, false)];
+  const tables = [
+    programs([0x100]),
+    program(0x100, 1, 0x101),
+    programs([0x200], false),
+    program(0x100, 1, 0x300, false),
+  ];
   expect(every(Buffer.concat([...tables, picture(0x101)]))).toEqual([0]);
   expect(every(Buffer.concat([...tables, picture(0x300)]))).toEqual([]);
 });

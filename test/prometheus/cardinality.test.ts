@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { AggregatorRegistry, Gauge, Registry } from '@prometheus-io/client';
@@ -76,6 +76,22 @@ test('a series that two have goes with the last of them', async () => {
     'holdfast_fanout_dropped_total{name="news",reason="lagged"} 2',
   ]);
   await second.close();
+  expect(await lines('holdfast_fanout_dropped_total{')).toEqual([]);
+});
+
+test('who is dropped while the rest is flushed, its hub closed, is counted as long as another has the name', async () => {
+  const source = new PassThrough();
+  const closed = new FanoutHub({ name: 'news', source: () => source, sliceMs: 0, maxLagMs: 100 });
+  await using namesake = new FanoutHub({ name: 'news', source: () => new PassThrough() });
+  const { live, ended } = closed.pipe(new Writable({ write() {} }).on('error', () => {}));
+  source.write('x');
+  await live;
+  await closed.close();
+  expect(await ended).toMatchObject({ reason: 'lagged' });
+  expect(await lines('holdfast_fanout_dropped_total{')).toEqual([
+    'holdfast_fanout_dropped_total{name="news",reason="lagged"} 1',
+  ]);
+  await namesake.close();
   expect(await lines('holdfast_fanout_dropped_total{')).toEqual([]);
 });
 
