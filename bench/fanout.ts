@@ -25,6 +25,10 @@ interface Group {
   readonly ways: readonly (readonly [name: string, start: StartServer])[];
 }
 
+interface Measured extends Sample {
+  readonly round: number;
+}
+
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
@@ -99,12 +103,12 @@ if (isChosen('late joiner')) await joinLate(values.quick ? 1 : Math.max(rounds, 
 if (!values.quick) draw();
 
 async function run({ title, feed, audience, ways }: Group): Promise<void> {
-  const samples = new Map<string, Sample[]>(ways.map(([name]) => [name, []]));
+  const samples = new Map<string, Measured[]>(ways.map(([name]) => [name, []]));
   const failed = new Map<string, string>();
   for (let round = 0; round < rounds; round++) {
     for (const [name, start] of ways) {
       try {
-        samples.get(name)?.push(await measure(start, tools, feed, audience, times));
+        samples.get(name)?.push({ round, ...(await measure(start, tools, feed, audience, times)) });
       } catch (error) {
         failed.set(name, String(error));
       }
@@ -155,7 +159,7 @@ async function joinLate(times: number): Promise<void> {
   if (!values.quick) keep('late joiner', { joins });
 }
 
-function print(title: string, samples: ReadonlyMap<string, readonly Sample[]>, failed: ReadonlyMap<string, string>) {
+function print(title: string, samples: ReadonlyMap<string, readonly Measured[]>, failed: ReadonlyMap<string, string>) {
   const [first = []] = samples.values();
   console.log(`\n${title} (median of ${rounds})`);
   console.log(`  ${''.padEnd(36)} CPU-s/GiB   ratio     p50/p99 ms   least got   KB/client   TCP MiB   dropped`);
@@ -163,7 +167,7 @@ function print(title: string, samples: ReadonlyMap<string, readonly Sample[]>, f
     if (failed.has(name)) console.log(`  ${name}: ${failed.get(name)}`);
     if (all.length === 0) continue;
     const cpu = middle(all, ({ cpuPerGiB }) => cpuPerGiB);
-    const ratio = median(all.map(({ cpuPerGiB }, round) => cpuPerGiB / (first[round]?.cpuPerGiB ?? Number.NaN)));
+    const ratio = median(all.flatMap((mine) => ratiosOf(mine, first)));
     const clients = groups.find((group) => group.title === title)?.audience.clients ?? 1;
     const each = middle(all, ({ rssMiB, rssBeforeMiB }) => ((rssMiB - rssBeforeMiB) * 1_024) / clients);
     const cells = [
@@ -179,6 +183,11 @@ function print(title: string, samples: ReadonlyMap<string, readonly Sample[]>, f
     ];
     console.log(`  ${name.padEnd(36)} ${cells.join('')}`);
   }
+}
+
+/** To the one of the same round, unless that failed. */
+function ratiosOf({ round, cpuPerGiB }: Measured, first: readonly Measured[]): number[] {
+  return first.filter((other) => other.round === round).map((other) => cpuPerGiB / other.cpuPerGiB);
 }
 
 /** Where no time came through it is negative: one who makes a stream of its own carries none. */

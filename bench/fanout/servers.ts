@@ -62,13 +62,13 @@ export const node =
   (way: string, ...flags: readonly string[]): StartServer =>
   async (tools, feed) => {
     const port = await freePort();
-    return serving(port, '/', [await nodeServer(way, port, socketIn(tools, port), tools, feed, flags)]);
+    return serving(port, '/', [await nodeServer(way, port, socketIn(tools), tools, feed, flags)]);
   };
 
 /** Two hubs in two processes that share a port: one reads the source, and the other has it from there. */
 export const twoHubs: StartServer = async (tools, feed) => {
   const port = await freePort();
-  const socket = socketIn(tools, port);
+  const socket = socketIn(tools);
   const servers = ['hub', 'relay'].map((way) => nodeServer(way, port, socket, tools, feed));
   return serving(port, '/', await Promise.all(servers));
 };
@@ -86,7 +86,9 @@ function nodeServer(
   return ManagedChild.spawn(process.execPath, args, { ready: { when: 'stdout', timeoutMs: 30_000 } });
 }
 
-const socketIn = (tools: Tools, port: number) => join(tools.folder, `${port}.sock`);
+let sockets = 0;
+/** Of its own for each: a port may come again, and a server that was ended has left its socket. */
+const socketIn = (tools: Tools) => join(tools.folder, `${++sockets}.sock`);
 
 /** A real streaming server, which is sent the source; `undefined` where it can't be had. */
 export async function icecast(): Promise<StartServer | undefined> {
