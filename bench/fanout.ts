@@ -3,8 +3,8 @@
  *
  *   npm run bench:fanout -- [--rounds 5] [--seconds 6] [--warm-up 10] [--only 'N = 1000'] [--quick]
  *
- * Needs `cc`, and icecast2 and VLC where they can be had. All ways of a group are measured in turn, round by round; the medians are
- * told with their ratio to the first of the group, from pairs of the same round. `--quick` is one short round of most, to
+ * Needs `cc`, and icecast2 and VLC where they can be had. All ways of a group are measured in turn, round by round; the
+ * medians are told with their ratio to the first of the group, from pairs of the same round. `--quick` is one short round of most, to
  * see that it works; `--only` takes a part of the titles that are printed.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

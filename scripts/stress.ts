@@ -74,6 +74,7 @@ const raceTests = [
   'test/fanout-hub/relay',
   'test/fanout-hub/skipping',
   'test/fanout-hub/storm',
+  'test/fanout-hub/streams',
   'test/fanout-hub/turns',
   'test/hdhomerun/faults',
   'test/hdhomerun/simulator',

@@ -81,21 +81,21 @@ class JoinPointScanner {
   #beginOf({ pid, isRandomAccess, payload }: Packet): number | undefined {
     const { programs } = this.#tables;
     const hasVideo = programs.some((program) => program.hasVideo);
-    for (const [rank, { number, streams, headersAt }] of programs.entries()) {
-      const stream = streams.get(pid);
+    for (const program of programs) {
+      const stream = program.streams.get(pid);
       if (!stream || stream.isVideo !== hasVideo) continue;
       const canBegin = !hasVideo || isRandomAccess || beginsGroup(payload, stream);
-      if (canBegin && this.#leads(number, rank, programs)) return headersAt;
+      if (canBegin && this.#leads(program, programs)) return program.headersAt;
     }
     return undefined;
   }
 
   /** The first program that has pictures is the one that players show. */
-  #leads(number: number, rank: number, programs: readonly Program[]): boolean {
-    const leaderRank = programs.findIndex((program) => program.number === this.#leader);
-    const isPassedOver = leaderRank >= 0 && leaderRank < rank && ++this.#passedOver <= PATIENCE;
-    if (isPassedOver) return false;
-    this.#leader = number;
+  #leads(program: Program, programs: readonly Program[]): boolean {
+    const before = programs.slice(0, programs.indexOf(program));
+    const isBehindLeader = before.some(({ number }) => number === this.#leader);
+    if (isBehindLeader && ++this.#passedOver <= PATIENCE) return false;
+    this.#leader = program.number;
     this.#passedOver = 0;
     return true;
   }

@@ -34,8 +34,7 @@ export interface ElementaryStream {
 
 export interface Program {
   readonly number: number;
-  /** Of its map table. */
-  readonly pid: number;
+  readonly mapPid: number;
   /** By their PIDs. */
   readonly streams: ReadonlyMap<number, ElementaryStream>;
   readonly hasVideo: boolean;
@@ -49,8 +48,7 @@ export class ProgramTables {
   /** The association table by its sections: the PIDs of the map tables, by the numbers of the programs. */
   readonly #sections = new Map<number, ReadonlyMap<number, number>>();
   #version = 0;
-  /** Where the last association table begins. */
-  #begin = 0;
+  #associationAt = 0;
   /** By their numbers. */
   readonly #programs = new Map<number, Program>();
 
@@ -67,7 +65,7 @@ export class ProgramTables {
   /** Reads a packet of a table, which begins at `at`. */
   read(packet: Packet, at: number): void {
     const { pid } = packet;
-    const mark = pid === PAT_PID ? at : this.#begin;
+    const mark = pid === PAT_PID ? at : this.#associationAt;
     for (const section of this.#readers.get(pid)?.read(packet, mark) ?? []) {
       if (pid === PAT_PID) this.#associate(section);
       else this.#map(pid, section);
@@ -81,14 +79,14 @@ export class ProgramTables {
 
   #associate({ tableId, content, version, number, mark }: Section): void {
     if (tableId !== PAT_ID) return;
-    if (number === 0) this.#begin = mark;
+    if (number === 0) this.#associationAt = mark;
     if (version !== this.#version) this.#sections.clear();
     this.#version = version;
     this.#sections.set(number, mapPidsIn(content));
     const mapPids = this.#mapPids;
     const pids = new Set([PAT_PID, ...mapPids.values()]);
-    for (const { number: program, pid } of this.#programs.values()) {
-      if (mapPids.get(program) !== pid) this.#programs.delete(program);
+    for (const program of this.#programs.values()) {
+      if (mapPids.get(program.number) !== program.mapPid) this.#programs.delete(program.number);
     }
     for (const pid of this.#readers.keys()) if (!pids.has(pid)) this.#readers.delete(pid);
     for (const pid of pids) if (!this.#readers.has(pid)) this.#readers.set(pid, new SectionReader());
@@ -98,7 +96,7 @@ export class ProgramTables {
     if (tableId !== PMT_ID || this.#mapPids.get(id) !== pid) return;
     const streams = streamsIn(content);
     const hasVideo = Array.from(streams.values()).some(({ isVideo }) => isVideo);
-    this.#programs.set(id, { number: id, pid, streams, hasVideo, headersAt: mark });
+    this.#programs.set(id, { number: id, mapPid: pid, streams, hasVideo, headersAt: mark });
   }
 }
 
