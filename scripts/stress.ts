@@ -183,14 +183,19 @@ await check(
 );
 
 await check(
-  '20 who never read and 20 of half the pace: 100 others have every byte, in time, and nothing stays',
+  '20 who never read and 20 of half the pace: 100 others have every byte, in time (median of 5), and nothing stays',
   async () => {
-    const { faults, ...figures } = await crowd({ healthy: 100, blocked: 20, half: 20, bytesPerSecond: 1_000_000 });
-    console.log({ ...figures, faults: faults.slice(0, 5) });
-    const { lagged, p99Ms, rssBeforeMiB, rssAfterMiB, tcpBeforeMiB, tcpAfterMiB } = figures;
-    const isBack = rssAfterMiB < rssBeforeMiB + 16 && tcpAfterMiB < tcpBeforeMiB + 16;
+    const p99s: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const { faults, ...figures } = await crowd({ healthy: 100, blocked: 20, half: 20, bytesPerSecond: 1_000_000 });
+      console.log({ ...figures, faults: faults.slice(0, 5) });
+      const { lagged, p99Ms, rssBeforeMiB, rssAfterMiB, tcpBeforeMiB, tcpAfterMiB } = figures;
+      const isBack = rssAfterMiB < rssBeforeMiB + 16 && tcpAfterMiB < tcpBeforeMiB + 16;
+      if (faults.length > 0 || lagged !== 40 || !isBack) return false;
+      p99s.push(p99Ms);
+    }
     // A slice waits 40 ms.
-    return faults.length === 0 && lagged === 40 && p99Ms <= 50 && isBack;
+    return (p99s.sort((a, b) => a - b)[2] as number) <= 50;
   },
 );
 

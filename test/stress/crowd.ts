@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ManagedChild } from 'holdfast';
 import type { Samples } from './crowd-sampler.ts';
-import { environment } from './crowd-source.ts';
+import { environment, hostMs } from './crowd-source.ts';
 import { REQUEST, Viewer } from './crowd-viewer.ts';
 
 const SERVER = new URL('crowd-server.ts', import.meta.url).pathname;
@@ -25,7 +25,7 @@ export interface CrowdVerdict {
   readonly lagged: number;
   readonly seconds: number;
   readonly bytesOfEach: number;
-  /** From when a byte was due to when a healthy one had it. */
+  /** From when the source wrote a byte to when a healthy one had it, while the others were there. */
   readonly p50Ms: number;
   readonly p99Ms: number;
   /** Of the server, with only the healthy ones before and after. */
@@ -58,7 +58,7 @@ export async function crowd({ healthy, blocked, half, bytesPerSecond }: Crowd): 
     await using sampler = await start(SAMPLER, String(port), String(SAMPLED));
     await until(async () => (await ask('/state')).subscribers === healthy);
     const [before, tcpBeforeMiB] = [await ask('/weight'), tcpMiB()];
-    const begun = performance.now();
+    const begunMs = hostMs();
     for (let n = 0; n < blocked + half; n++) others.push(slow(port, n < blocked ? 0 : bytesPerSecond / 2));
     let tcpMostMiB = 0;
     await until(async () => {
@@ -66,8 +66,8 @@ export async function crowd({ healthy, blocked, half, bytesPerSecond }: Crowd): 
       const { subscribers, lagged } = await ask('/state');
       return subscribers === healthy && lagged === blocked + half;
     });
-    const seconds = (performance.now() - begun) / 1_000;
-    sampler.stdin?.end();
+    const seconds = (hostMs() - begunMs) / 1_000;
+    sampler.stdin?.end(String(begunMs));
     const samples: Samples = JSON.parse(await firstLine(sampler));
     const after = await ask('/weight');
     return {
