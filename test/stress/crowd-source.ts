@@ -11,21 +11,21 @@ const rest = Buffer.from(noise, 'base64');
 /** What a process has to be given so that it sees the same source. */
 export const environment: NodeJS.ProcessEnv = { ...process.env, HOLDFAST_TEST_NOISE: noise };
 
-/** A chunk that tells where in the source it begins, and when it was written. */
-export function chunkAt(position: number, writtenMs: number): Buffer {
+/** A chunk that tells where in the source it begins, and when it was due. */
+export function chunkAt(position: number, dueMs: number): Buffer {
   const head = Buffer.alloc(HEAD_BYTES);
   head.writeDoubleBE(position);
-  head.writeDoubleBE(writtenMs, 8);
+  head.writeDoubleBE(dueMs, 8);
   return Buffer.concat([head, rest]);
 }
 
 export function lookAt(chunk: Buffer): {
   readonly position: number;
-  readonly writtenMs: number;
+  readonly dueMs: number;
   readonly isWhole: boolean;
 } {
   const isWhole = chunk.subarray(HEAD_BYTES).equals(rest);
-  return { position: chunk.readDoubleBE(0), writtenMs: chunk.readDoubleBE(8), isWhole };
+  return { position: chunk.readDoubleBE(0), dueMs: chunk.readDoubleBE(8), isWhole };
 }
 
 /** Of the monotonic clock that all processes have in common. */

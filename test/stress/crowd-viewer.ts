@@ -5,7 +5,7 @@ export const REQUEST = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
 /** Takes everything, and looks whether it is the source, chunk by chunk. */
 export class Viewer {
-  readonly arrivals: { readonly atMs: number; readonly writtenMs: number }[] = [];
+  readonly arrivals: { readonly atMs: number; readonly dueMs: number }[] = [];
   bytes = 0;
   fault: string | undefined;
   readonly #socket: Socket;
@@ -35,9 +35,9 @@ export class Viewer {
   }
 
   #check(chunk: Buffer, atMs: number): void {
-    const { position, writtenMs, isWhole } = lookAt(chunk);
+    const { position, dueMs, isWhole } = lookAt(chunk);
     if (!isWhole || position !== (this.#next ?? position)) this.fault ??= `${position} where ${this.#next} should be`;
     this.#next = position + CHUNK_BYTES;
-    this.arrivals.push({ atMs, writtenMs });
+    this.arrivals.push({ atMs, dueMs });
   }
 }

@@ -25,7 +25,7 @@ export interface CrowdVerdict {
   readonly lagged: number;
   readonly seconds: number;
   readonly bytesOfEach: number;
-  /** From when the source wrote a byte to when a healthy one had it, while the others were there. */
+  /** From when a byte was due to when a healthy one had it, while the others were there. */
   readonly p50Ms: number;
   readonly p99Ms: number;
   /** Of the server, with only the healthy ones before and after. */
