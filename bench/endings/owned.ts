@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { guardsOf, isRunning } from '../../test/support/processes.ts';
+import { guardsOf, hostNow, isRunning } from '../../test/support/processes.ts';
 import type { Cells } from '../survivors/cells.ts';
 import type { Commands } from './owner.ts';
 
@@ -52,7 +52,7 @@ export function own(cells: Cells, peer: string): Owned {
     async expire(count) {
       const { pids, deadline } = await owned.tell('lease', { count, leaseMs: LEASE_MS });
       owner.kill('SIGSTOP');
-      return untilGone(pids, deadline - performance.timeOrigin);
+      return untilGone(pids, deadline - hostNow() + performance.now());
     },
     guards: () => guardsOf(pid),
     async [Symbol.asyncDispose]() {

@@ -1,6 +1,7 @@
 // Owns children of a peer, does what it is told in lines of JSON and answers in the same.
 import { openSync, readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { hostNow } from '../../test/support/processes.ts';
 import { median } from '../compare.ts';
 import { treeEnvironment } from '../survivors/cells.ts';
 import { type Child, type Peer, peers } from '../survivors/peers.ts';
@@ -36,7 +37,7 @@ async function startLeased(count: number, leaseMs: number): Promise<{ pids: numb
   while (pids.length < count) pids.push((await ManagedChild.spawn('sleep', ['60'], options)).pid);
   lease.deadline = performance.now() + leaseMs;
   for (const renew of renewals) renew(lease.deadline);
-  return { pids, deadline: performance.timeOrigin + lease.deadline };
+  return { pids, deadline: lease.deadline + hostNow() - performance.now() };
 }
 
 /** What it can be told; its parameter and what it answers. */

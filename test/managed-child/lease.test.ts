@@ -3,7 +3,7 @@ import { ChildExitError, LeaseExpiredError, ManagedChild } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { eventually, throughout } from '../support/eventually.ts';
 import { ManualLease } from '../support/manual-lease.ts';
-import { childrenOf, guardOf, isRunning, startFixture, startProgram } from '../support/processes.ts';
+import { childrenOf, guardOf, hostNow, isRunning, startFixture, startProgram } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 
 const STUBBORN = "trap '' TERM; echo $$; while :; do sleep 0.05; done";
@@ -22,8 +22,8 @@ const stubborn = (lease: ManualLease, options = {}) =>
 const TOLERANCE_MS = 50;
 
 /**
- * How long after `deadline`, a time of all processes, the last of them was gone; seen to a millisecond or two. It looks for
- * one after the other: one that looked for all of them each time would need a core, and be kept waiting for it.
+ * How long after `deadline`, by {@link hostNow}, the last of them was gone; seen to a millisecond or two. It looks for one
+ * after the other: one that looked for all of them each time would need a core, and be kept waiting for it.
  */
 async function lateness(pids: readonly number[], deadline: number): Promise<number> {
   const limit = performance.now() + promisedMs(10_000);
@@ -33,7 +33,7 @@ async function lateness(pids: readonly number[], deadline: number): Promise<numb
       await sleep(1);
     }
   }
-  return performance.timeOrigin + performance.now() - deadline;
+  return hostNow() - deadline;
 }
 
 function expectPunctual(lateMs: number): void {
@@ -46,7 +46,7 @@ describe('a tree under a lease', () => {
     const child = await stubborn(new ManualLease(400), { graceMs: 60_000 });
     const lease = new ManualLease(300);
     const second = await stubborn(lease, { graceMs: 60_000 });
-    expectPunctual(await lateness([second.pid], performance.timeOrigin + lease.deadline));
+    expectPunctual(await lateness([second.pid], lease.hostDeadline));
     expect(await second.closed).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
     expect(await child.closed).toMatchObject({ reason: 'lease-expired', signal: 'SIGKILL' });
     expect(lease.listeners).toBe(0);
@@ -121,7 +121,7 @@ describe('a tree under a lease', () => {
     const lease = new ManualLease(400);
     const child = await stubborn(lease, { graceMs: 60_000 });
     const ended = child.terminate();
-    expectPunctual(await lateness([child.pid], performance.timeOrigin + lease.deadline));
+    expectPunctual(await lateness([child.pid], lease.hostDeadline));
     expect(await ended).toMatchObject({ reason: 'terminated', signal: 'SIGKILL' });
   });
 
@@ -205,7 +205,7 @@ describe('the guard ends a tree at the deadline of its lease', () => {
       const children = [];
       for (const lease of leases) children.push(await ManagedChild.spawn('sleep', ['300'], { ...options, lease }));
       for (const [index, lease] of leases.entries()) lease.renew(3_000 + index * ${apartMs});
-      const deadlines = leases.map(({ deadline }) => performance.timeOrigin + deadline);
+      const deadlines = leases.map(({ hostDeadline }) => hostDeadline);
       console.log(JSON.stringify(children.map(({ pid }, index) => [pid, deadlines[index]])));
       const exits = await Promise.all(children.map(({ closed }) => closed));
       console.log(...new Set(exits.map(({ reason }) => reason)));

@@ -1,4 +1,5 @@
 import type { Lease } from 'holdfast';
+import { hostNow } from './processes.ts';
 
 /** A lease that its test renews. */
 export class ManualLease implements Lease {
@@ -12,6 +13,11 @@ export class ManualLease implements Lease {
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** Its deadline by {@link hostNow}. */
+  get hostDeadline(): number {
+    return this.deadline + hostNow() - performance.now();
   }
 
   /** How many listen for renewals. */

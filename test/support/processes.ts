@@ -8,6 +8,11 @@ import { patienceMs } from './promised.ts';
 
 const repository = new URL('../../', import.meta.url);
 
+/** Milliseconds of a clock that all processes have in common; `performance.timeOrigin` is told by one that may be set. */
+export function hostNow(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
 function readProc(pid: number, file: string): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
