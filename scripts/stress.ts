@@ -123,12 +123,12 @@ async function check(name: string, run: () => Promise<boolean>): Promise<void> {
 async function succeeds(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<boolean> {
   // The tests look at cgroups of their own, which would else be within this one.
   await using child = await ManagedChild.spawn(command, args, {
-    env: { ...process.env, ...env },
+    env: { ...process.env, NO_COLOR: 'yes', ...env },
     containment: 'group',
   });
   let output = '';
   child.stdout?.on('data', (chunk) => {
-    output = (output + chunk).slice(-20_000);
+    output = (output + chunk).slice(-8_000);
   });
   const { code } = await child.closed;
   if (code !== 0) console.log(output, child.stderrTail());
@@ -158,8 +158,8 @@ async function load(): Promise<AsyncDisposable> {
 }
 
 await check('300 owners killed at random instants of a spawn loop: nothing survives', async () => {
-  const counts = await ownerKills(300, 150_000);
-  console.log(counts);
+  const { found, ...counts } = await ownerKills(300, 150_000);
+  console.log({ ...counts, found: found.slice(0, 5) });
   return counts.owners === 300 && counts.processes > 300 && counts.survivors === 0;
 });
 

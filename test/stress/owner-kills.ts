@@ -13,7 +13,18 @@ export interface OwnerKills {
   /** Owners of whom something lived on. */
   readonly withSurvivors: number;
   readonly survivors: number;
+  /** What they were, and whether they were gone after all. */
+  readonly found: readonly string[];
+  /** How long after the death of its owner the last process was gone. */
+  readonly gone: { readonly medianMs: number; readonly longestMs: number };
   readonly seed: number;
+}
+
+/** What there was a second after the death of an owner. */
+interface Remains {
+  readonly processes: number;
+  readonly survivors: readonly string[];
+  readonly goneMs: number;
 }
 
 const NAME = 'HOLDFAST_STRESS_OWNER';
@@ -21,6 +32,9 @@ const AT_A_TIME = 4;
 const LATEST_MS = 50;
 /** From the death of an owner until its processes are counted. */
 const LIMIT_MS = 1_000;
+/** What survived is watched until then, to tell what is late from what is forgotten. */
+const WATCHED_MS = 15_000;
+const BETWEEN_LOOKS_MS = 50;
 
 /** @param limitMs no owner is started after it. */
 export async function ownerKills(
@@ -32,50 +46,87 @@ export async function ownerKills(
   const random = mulberry32(seed);
   const delays = Array.from({ length: owners }, () => random() * LATEST_MS);
   const deadline = performance.now() + limitMs;
-  const results: { processes: number; survivors: number }[] = [];
+  const counts: Promise<Remains>[] = [];
   const work = async () => {
     for (let delay = delays.pop(); delay !== undefined; delay = delays.pop()) {
       if (performance.now() > deadline) return;
-      results.push(await killOne(delay));
+      counts.push(remainsOf(await killOne(delay)));
     }
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  const results = await Promise.all(counts);
+  const found = results.flatMap(({ survivors }) => survivors);
+  const gone = results.map(({ goneMs }) => Math.round(goneMs)).sort((a, b) => a - b);
   return {
     owners: results.length,
     processes: results.reduce((sum, { processes }) => sum + processes, 0),
-    withSurvivors: results.filter(({ survivors }) => survivors > 0).length,
-    survivors: results.reduce((sum, { survivors }) => sum + survivors, 0),
+    withSurvivors: results.filter(({ survivors }) => survivors.length > 0).length,
+    survivors: found.length,
+    found,
+    gone: { medianMs: gone[gone.length >> 1] ?? 0, longestMs: gone.at(-1) ?? 0 },
     seed,
   };
 }
 
-async function killOne(delayMs: number): Promise<{ processes: number; survivors: number }> {
-  const mark = randomUUID();
+/** An owner that is dead, and when it died. */
+interface Dead {
+  readonly mark: string;
+  readonly pid: number;
+  readonly sinceMs: number;
+  /** How many processes it had. */
+  readonly processes: number;
+}
+
+async function killOne(delayMs: number): Promise<Dead> {
+  const mark = `${NAME}=${randomUUID()}`;
   const hook = new URL('../../scripts/from-source.mjs', import.meta.url).pathname;
   const program = new URL('./spawning-owner.ts', import.meta.url).pathname;
   const owner: ChildProcess = spawn(process.execPath, ['--import', hook, program], {
-    env: { ...process.env, [NAME]: mark },
+    env: { ...process.env, [NAME]: mark.slice(NAME.length + 1) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const pid = owner.pid as number;
   const exit = once(owner, 'exit');
-  const left = () => processesWithMark(`${NAME}=${mark}`).filter(({ pid }) => pid !== owner.pid);
   try {
     if (owner.stdout) await once(owner.stdout, 'data');
     await sleep(delayMs);
-    owner.kill('SIGKILL');
-    const processes = left().length;
-    await exit;
-    const deadline = performance.now() + LIMIT_MS;
-    while (left().length > 0 && performance.now() < deadline) await sleep(20);
-    return { processes, survivors: left().length };
   } finally {
     owner.kill('SIGKILL');
-    for (const { pid } of left()) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // it is gone
-      }
-    }
+  }
+  const processes = left(mark, pid).length;
+  await exit;
+  return { mark, pid, sinceMs: performance.now(), processes };
+}
+
+/**
+ * What there is of it a second later. One look that finds nothing is not enough before: a process that is about to change its
+ * program shows no environment.
+ */
+async function remainsOf({ mark, pid, sinceMs, processes }: Dead): Promise<Remains> {
+  const elapsedMs = () => performance.now() - sinceMs;
+  let goneMs = 0;
+  try {
+    do {
+      await sleep(BETWEEN_LOOKS_MS);
+      if (left(mark, pid).length > 0) goneMs = elapsedMs();
+    } while (elapsedMs() < LIMIT_MS);
+    const survivors = left(mark, pid).map(({ command }) => command);
+    while (left(mark, pid).length > 0 && elapsedMs() < WATCHED_MS) await sleep(BETWEEN_LOOKS_MS);
+    const fate = left(mark, pid).length > 0 ? 'there for good' : `gone after ${Math.round(elapsedMs())} ms`;
+    return { processes, survivors: survivors.map((command) => `${command}: ${fate}`), goneMs };
+  } finally {
+    for (const process of left(mark, pid)) end(process.pid);
+  }
+}
+
+function left(mark: string, owner: number): { readonly pid: number; readonly command: string }[] {
+  return processesWithMark(mark).filter(({ pid }) => pid !== owner);
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it is gone
   }
 }
