@@ -99,21 +99,26 @@ await() {
   wait "$burial"
 }
 
-# The same where Node can't be run: until nothing is found for a while.
-search() {
+# One look of the shell for what left its group; only those of one child if $1 is its number.
+look() {
   above='0 1'
   pid=$$
-  while read_stat "$pid"; do above="$above $pid"; set -- "$1" $stat; pid=$3; done
+  while read_stat "$pid"; do above="$above $pid"; set -- "\${1:-}" $stat; pid=$3; done
+  for environ in $(grep -slzx "$tag=\${1:-[0-9]*};" /proc/[0-9]*/environ); do
+    pid=\${environ#/proc/}
+    pid=\${pid%/environ}
+    is_foreign "$pid" || { kill -s KILL "$pid" && clean=0; }
+  done
+}
+
+# The same as the undertaker's where Node can't be run: until nothing is found for a while.
+search() {
   clean=0
   pass=0
   while [ $clean -lt 25 ] && [ $pass -lt 500 ]; do
     clean=$((clean + 1))
     pass=$((pass + 1))
-    for environ in $(grep -slzx "$tag=\${1:-[0-9]*};" /proc/[0-9]*/environ); do
-      pid=\${environ#/proc/}
-      pid=\${pid%/environ}
-      is_foreign "$pid" || { kill -s KILL "$pid" && clean=0; }
-    done
+    look "$1"
   done
 }
 
@@ -236,6 +241,8 @@ done
 unset IFS
 undertake $groups &
 burial=$!
+# Node takes a while to start, more where the machine is busy.
+[ $longest -gt 0 ] || look ''
 
 IFS=' :'
 read_clock && begin=$clock || begin=
