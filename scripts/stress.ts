@@ -158,7 +158,7 @@ async function load(): Promise<AsyncDisposable> {
 }
 
 await check('300 owners killed at random instants of a spawn loop: nothing survives', async () => {
-  const { found, ...counts } = await ownerKills(300, 150_000);
+  const { found, ...counts } = await ownerKills(300, 300_000);
   console.log({ ...counts, found: found.slice(0, 5) });
   return counts.owners === 300 && counts.processes > 300 && counts.survivors === 0;
 });
