@@ -12,7 +12,7 @@ import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { ManagedChild } from 'holdfast';
 import { crowd } from '../test/stress/crowd.ts';
 import { fanoutStorm } from '../test/stress/fanout-storm.ts';
@@ -114,7 +114,10 @@ async function check(name: string, run: () => Promise<boolean>): Promise<void> {
     return;
   }
   const before = performance.now();
-  const passed = await run();
+  const passed = await run().catch((error) => {
+    console.log(inspect(error, { showHidden: true }));
+    return false;
+  });
   results.push({ name, passed });
   console.log(`${passed ? 'passed' : 'FAILED'}: ${name} (${((performance.now() - before) / 1000).toFixed(1)} s)`);
 }

@@ -49,7 +49,10 @@ interface State {
 export async function crowd({ healthy, blocked, half, bytesPerSecond }: Crowd): Promise<CrowdVerdict> {
   await using server = await start(SERVER, String(bytesPerSecond));
   const port = Number(await firstLine(server));
-  const ask = async (path: string) => (await (await fetch(`http://127.0.0.1:${port}${path}`)).json()) as State;
+  // A connection that is kept may be closed by the server just as it is used again.
+  const headers = { connection: 'close' };
+  const ask = async (path: string) =>
+    (await (await fetch(`http://127.0.0.1:${port}${path}`, { headers })).json()) as State;
   const viewers = Array.from({ length: healthy - SAMPLED }, () => new Viewer(port));
   const others: Socket[] = [];
   try {
