@@ -115,6 +115,7 @@ async function check(name: string, run: () => Promise<boolean>): Promise<void> {
   }
   const before = performance.now();
   const passed = await run().catch((error) => {
+    // What a failed disposal suppressed is a hidden property.
     console.log(inspect(error, { showHidden: true }));
     return false;
   });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { guardsOf, hostNow, isRunning } from '../../test/support/processes.ts';
+import { hostNow } from '../../src/internal/time.ts';
+import { guardsOf, isRunning } from '../../test/support/processes.ts';
 import type { Cells } from '../survivors/cells.ts';
 import type { Commands } from './owner.ts';
 

@@ -1,7 +1,7 @@
 // Owns children of a peer, does what it is told in lines of JSON and answers in the same.
 import { openSync, readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { hostNow } from '../../test/support/processes.ts';
+import { hostNow } from '../../src/internal/time.ts';
 import { median } from '../compare.ts';
 import { treeEnvironment } from '../survivors/cells.ts';
 import { type Child, type Peer, peers } from '../survivors/peers.ts';

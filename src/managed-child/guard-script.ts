@@ -99,16 +99,18 @@ await() {
   wait "$burial"
 }
 
-# One look of the shell for what left its group; only those of one child if $1 is its number.
+# One look of the shell for what left its group; of one child only if $1 is its number. Fails if it found nothing.
 look() {
   above='0 1'
   pid=$$
-  while read_stat "$pid"; do above="$above $pid"; set -- "\${1:-}" $stat; pid=$3; done
+  while read_stat "$pid"; do above="$above $pid"; set -- "$1" $stat; pid=$3; done
+  found=
   for environ in $(grep -slzx "$tag=\${1:-[0-9]*};" /proc/[0-9]*/environ); do
     pid=\${environ#/proc/}
     pid=\${pid%/environ}
-    is_foreign "$pid" || { kill -s KILL "$pid" && clean=0; }
+    is_foreign "$pid" || { kill -s KILL "$pid" && found=yes; }
   done
+  [ -n "$found" ]
 }
 
 # The same as the undertaker's where Node can't be run: until nothing is found for a while.
@@ -118,7 +120,7 @@ search() {
   while [ $clean -lt 25 ] && [ $pass -lt 500 ]; do
     clean=$((clean + 1))
     pass=$((pass + 1))
-    look "$1"
+    look "$1" && clean=0
   done
 }
 
@@ -241,7 +243,7 @@ done
 unset IFS
 undertake $groups &
 burial=$!
-# Node takes a while to start, more where the machine is busy.
+# What has no grace does not wait for Node, which takes a while to start.
 [ $longest -gt 0 ] || look ''
 
 IFS=' :'

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ChildExitError, LeaseExpiredError, ManagedChild } from 'holdfast';
 import { describe, expect, test } from 'vitest';
+import { hostNow } from '../../src/internal/time.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { ManualLease } from '../support/manual-lease.ts';
-import { childrenOf, guardOf, hostNow, isRunning, startFixture, startProgram } from '../support/processes.ts';
+import { childrenOf, guardOf, isRunning, startFixture, startProgram } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 
 const STUBBORN = "trap '' TERM; echo $$; while :; do sleep 0.05; done";

@@ -27,8 +27,3 @@ export function lookAt(chunk: Buffer): {
   const isWhole = chunk.subarray(HEAD_BYTES).equals(rest);
   return { position: chunk.readDoubleBE(0), dueMs: chunk.readDoubleBE(8), isWhole };
 }
-
-/** Of the monotonic clock that all processes have in common. */
-export function hostMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}

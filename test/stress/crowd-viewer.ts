@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
-import { CHUNK_BYTES, hostMs, lookAt } from './crowd-source.ts';
+import { hostNow } from '../../src/internal/time.ts';
+import { CHUNK_BYTES, lookAt } from './crowd-source.ts';
 
 export const REQUEST = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
@@ -15,7 +16,7 @@ export class Viewer {
 
   constructor(port: number) {
     this.#socket = connect(port, '127.0.0.1', () => this.#socket.write(REQUEST));
-    this.#socket.on('data', (bytes) => this.#received(bytes, hostMs()));
+    this.#socket.on('data', (bytes) => this.#received(bytes, hostNow()));
     this.#socket.on('close', () => (this.fault ??= `a healthy one was disconnected after ${this.bytes} bytes`));
     this.#socket.on('error', (error) => (this.fault ??= String(error)));
   }

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ManagedChild } from 'holdfast';
+import { hostNow } from '../../src/internal/time.ts';
 import type { Samples } from './crowd-sampler.ts';
-import { environment, hostMs } from './crowd-source.ts';
+import { environment } from './crowd-source.ts';
 import { REQUEST, Viewer } from './crowd-viewer.ts';
 
 const SERVER = new URL('crowd-server.ts', import.meta.url).pathname;
@@ -61,7 +62,7 @@ export async function crowd({ healthy, blocked, half, bytesPerSecond }: Crowd): 
     await using sampler = await start(SAMPLER, String(port), String(SAMPLED));
     await until(async () => (await ask('/state')).subscribers === healthy);
     const [before, tcpBeforeMiB] = [await ask('/weight'), tcpMiB()];
-    const begunMs = hostMs();
+    const begunMs = hostNow();
     for (let n = 0; n < blocked + half; n++) others.push(slow(port, n < blocked ? 0 : bytesPerSecond / 2));
     let tcpMostMiB = 0;
     await until(async () => {
@@ -69,7 +70,7 @@ export async function crowd({ healthy, blocked, half, bytesPerSecond }: Crowd): 
       const { subscribers, lagged } = await ask('/state');
       return subscribers === healthy && lagged === blocked + half;
     });
-    const seconds = (hostMs() - begunMs) / 1_000;
+    const seconds = (hostNow() - begunMs) / 1_000;
     sampler.stdin?.end(String(begunMs));
     const samples: Samples = JSON.parse(await firstLine(sampler));
     const after = await ask('/weight');

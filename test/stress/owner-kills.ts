@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { processesWithMark } from '../support/processes.ts';
+import { killProcess, processesWithMark } from '../support/processes.ts';
 import { mulberry32 } from '../support/random.ts';
 
 export interface OwnerKills {
@@ -15,8 +15,8 @@ export interface OwnerKills {
   readonly survivors: number;
   /** What they were, and whether they were gone after all. */
   readonly found: readonly string[];
-  /** How long after the death of its owner the last process was gone. */
-  readonly gone: { readonly medianMs: number; readonly longestMs: number };
+  /** From the death of an owner until nothing of it was seen, the longest. */
+  readonly longestMs: number;
   readonly seed: number;
 }
 
@@ -24,7 +24,8 @@ export interface OwnerKills {
 interface Remains {
   readonly processes: number;
   readonly survivors: readonly string[];
-  readonly goneMs: number;
+  /** When the last of it was seen, after the death of the owner. */
+  readonly seenMs: number;
 }
 
 const NAME = 'HOLDFAST_STRESS_OWNER';
@@ -56,36 +57,33 @@ export async function ownerKills(
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
   const results = await Promise.all(counts);
   const found = results.flatMap(({ survivors }) => survivors);
-  const gone = results.map(({ goneMs }) => Math.round(goneMs)).sort((a, b) => a - b);
   return {
     owners: results.length,
     processes: results.reduce((sum, { processes }) => sum + processes, 0),
     withSurvivors: results.filter(({ survivors }) => survivors.length > 0).length,
     survivors: found.length,
     found,
-    gone: { medianMs: gone[gone.length >> 1] ?? 0, longestMs: gone.at(-1) ?? 0 },
+    longestMs: Math.round(Math.max(...results.map(({ seenMs }) => seenMs))),
     seed,
   };
 }
 
-/** An owner that is dead, and when it died. */
+/** An owner that is dead. */
 interface Dead {
   readonly mark: string;
-  readonly pid: number;
   readonly sinceMs: number;
   /** How many processes it had. */
   readonly processes: number;
 }
 
 async function killOne(delayMs: number): Promise<Dead> {
-  const mark = `${NAME}=${randomUUID()}`;
+  const mark = randomUUID();
   const hook = new URL('../../scripts/from-source.mjs', import.meta.url).pathname;
   const program = new URL('./spawning-owner.ts', import.meta.url).pathname;
   const owner: ChildProcess = spawn(process.execPath, ['--import', hook, program], {
-    env: { ...process.env, [NAME]: mark.slice(NAME.length + 1) },
+    env: { ...process.env, [NAME]: mark },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const pid = owner.pid as number;
   const exit = once(owner, 'exit');
   try {
     if (owner.stdout) await once(owner.stdout, 'data');
@@ -93,40 +91,37 @@ async function killOne(delayMs: number): Promise<Dead> {
   } finally {
     owner.kill('SIGKILL');
   }
-  const processes = left(mark, pid).length;
+  const processes = left(mark).filter(({ pid }) => pid !== owner.pid).length;
   await exit;
-  return { mark, pid, sinceMs: performance.now(), processes };
+  return { mark, sinceMs: performance.now(), processes };
 }
 
 /**
  * What there is of it a second later. One look that finds nothing is not enough before: a process that is about to change its
  * program shows no environment.
  */
-async function remainsOf({ mark, pid, sinceMs, processes }: Dead): Promise<Remains> {
+async function remainsOf({ mark, sinceMs, processes }: Dead): Promise<Remains> {
   const elapsedMs = () => performance.now() - sinceMs;
-  let goneMs = 0;
+  let seenMs = 0;
+  const look = () => {
+    const there = left(mark);
+    if (there.length > 0) seenMs = elapsedMs();
+    return there;
+  };
   try {
-    do {
+    while (elapsedMs() < LIMIT_MS) {
+      look();
       await sleep(BETWEEN_LOOKS_MS);
-      if (left(mark, pid).length > 0) goneMs = elapsedMs();
-    } while (elapsedMs() < LIMIT_MS);
-    const survivors = left(mark, pid).map(({ command }) => command);
-    while (left(mark, pid).length > 0 && elapsedMs() < WATCHED_MS) await sleep(BETWEEN_LOOKS_MS);
-    const fate = left(mark, pid).length > 0 ? 'there for good' : `gone after ${Math.round(elapsedMs())} ms`;
-    return { processes, survivors: survivors.map((command) => `${command}: ${fate}`), goneMs };
+    }
+    const survivors = look();
+    while (look().length > 0 && elapsedMs() < WATCHED_MS) await sleep(BETWEEN_LOOKS_MS);
+    const fate = elapsedMs() < WATCHED_MS ? `gone after ${Math.round(elapsedMs())} ms` : 'there for good';
+    return { processes, survivors: survivors.map(({ command }) => `${command}: ${fate}`), seenMs };
   } finally {
-    for (const process of left(mark, pid)) end(process.pid);
+    for (const { pid } of left(mark)) killProcess(pid);
   }
 }
 
-function left(mark: string, owner: number): { readonly pid: number; readonly command: string }[] {
-  return processesWithMark(mark).filter(({ pid }) => pid !== owner);
-}
-
-function end(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it is gone
-  }
+function left(mark: string): ReturnType<typeof processesWithMark> {
+  return processesWithMark(`${NAME}=${mark}`);
 }

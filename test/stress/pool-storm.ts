@@ -1,7 +1,7 @@
 // Everything that can go wrong with an acquire, at random, with real children.
 import { setTimeout as pause } from 'node:timers/promises';
 import { ManagedChild, type ProcessLease, ProcessPool, type SpawnContext } from 'holdfast';
-import { childrenOf } from '../support/processes.ts';
+import { childrenOf, killProcess } from '../support/processes.ts';
 import { mulberry32 } from '../support/random.ts';
 
 export interface PoolStorm {
@@ -85,11 +85,11 @@ export async function poolStorm({ acquires, seed, max = 8, callers = 40 }: PoolS
     'is released': (lease) => lease.release(),
     'is released twice': (lease) => Promise.all([lease.release(), lease.release()]),
     'is killed': async (lease) => {
-      kill(lease.child.pid);
+      killProcess(lease.child.pid);
       await lease.child.closed;
     },
     'is killed and released': async (lease) => {
-      kill(lease.child.pid);
+      killProcess(lease.child.pid);
       await lease.release();
     },
     'is terminated behind the back of the pool': (lease) => lease.child.terminate(),
@@ -145,11 +145,3 @@ export async function poolStorm({ acquires, seed, max = 8, callers = 40 }: PoolS
 }
 
 type Spawn = (context: SpawnContext) => Promise<ManagedChild>;
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it has ended by itself
-  }
-}

@@ -1,5 +1,5 @@
 import type { Lease } from 'holdfast';
-import { hostNow } from './processes.ts';
+import { hostNow } from '../../src/internal/time.ts';
 
 /** A lease that its test renews. */
 export class ManualLease implements Lease {
@@ -15,7 +15,7 @@ export class ManualLease implements Lease {
     return this.#abort.signal;
   }
 
-  /** Its deadline by {@link hostNow}. */
+  /** Its deadline by {@link hostNow}; `performance.timeOrigin`, by which it could be told too, is of a clock that may be set. */
   get hostDeadline(): number {
     return this.deadline + hostNow() - performance.now();
   }

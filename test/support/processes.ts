@@ -8,11 +8,6 @@ import { patienceMs } from './promised.ts';
 
 const repository = new URL('../../', import.meta.url);
 
-/** Milliseconds of a clock that all processes have in common; `performance.timeOrigin` is told by one that may be set. */
-export function hostNow(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
-
 function readProc(pid: number, file: string): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
@@ -164,8 +159,17 @@ export function startFixture(name: string, args: readonly unknown[] = [], env: N
   };
 }
 
+/** That it has ended by itself is as well. */
+export function killProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it is gone
+  }
+}
+
 export async function endProcess(pid: number): Promise<void> {
-  if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+  killProcess(pid);
   await eventually(() => {
     if (isRunning(pid)) throw new Error(`${pid} was killed and still runs`);
   });

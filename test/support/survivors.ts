@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { eventually } from './eventually.ts';
-import { type Fixture, processesWithMark, startFixture } from './processes.ts';
+import { type Fixture, killProcess, processesWithMark, startFixture } from './processes.ts';
 import { promisedMs } from './promised.ts';
 
 /** What a test may leave to a tree after the end of its owner: a grace, and a second. */
@@ -80,13 +80,7 @@ async function surely<T>(look: () => T[]): Promise<T[]> {
 /** Ends what a test started, whether it was to survive or not. */
 export async function endMarked(mark: string): Promise<void> {
   await eventually(async () => {
-    for (const { pid } of processesWithMark(mark)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // it is gone
-      }
-    }
+    for (const { pid } of processesWithMark(mark)) killProcess(pid);
     expect(await surely(() => processesWithMark(mark))).toEqual([]);
   }, 30_000);
 }
