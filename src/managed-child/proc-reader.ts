@@ -39,7 +39,10 @@ export function procReader({ readFileSync, readdirSync, parseStat }: ReaderTools
   };
   const numbersIn = (path: string) => {
     try {
-      return readdirSync(path).map(Number).filter(Number.isInteger).reverse();
+      return readdirSync(path)
+        .map(Number)
+        .filter(Number.isInteger)
+        .sort((a, b) => b - a);
     } catch (error) {
       codeOf(error);
       return [];

@@ -37,7 +37,8 @@ type MarkIn<Mark> = (environ: string) => Mark | undefined;
  *
  * A process can hide from one look through `/proc` by forking and exiting in the meantime. So the scan reads which pid was
  * given out last, before and after, and looks at those in between until there are none: then every process that
- * lives has been looked at. Where the system does not tell the last pid, or new ones never stop coming, it looks often.
+ * lives has been looked at. Where the system does not tell the last pid, it lists them until none is new, and once more,
+ * since only while the pids begin anew a list can miss who hides. Where new ones never stop coming, it looks often.
  *
  * Self-contained, without any outer name: other programs run its text.
  */
@@ -53,7 +54,8 @@ export function* scanProcesses<Mark>(
   const { read, numbersIn } = reader;
   /** In a container it may be of another file system (lxcfs), which tells of the host or of some time ago. */
   const isFaked = / \/proc\/loadavg /.test(read('/proc/self/mountinfo') ?? '');
-  const lastPid = () => (isFaked ? undefined : Number(read('/proc/loadavg')?.split(' ')[4]) || undefined);
+  const lastPid = () =>
+    Number(read('/proc/sys/kernel/ns_last_pid') || (isFaked ? 0 : read('/proc/loadavg')?.split(' ')[4])) || undefined;
   /** The pids that were given out after `before`, up to `last`; they begin anew at the end of their range. */
   const createdIn = (before: number, last: number) => {
     if (last >= before && last - before <= ENOUGH_NEWCOMERS) {
@@ -63,13 +65,22 @@ export function* scanProcesses<Mark>(
       last >= before ? pid > before && pid <= last : pid > before || pid <= last,
     );
   };
+  let listed = new Set<number>();
+  const newlyListed = () => {
+    const wasListed = listed;
+    listed = new Set(numbersIn('/proc'));
+    return [...listed].filter((pid) => !wasListed.has(pid));
+  };
   const examine = examiner(reader, markIn, scope);
   let before = scope.since;
   let unclear: number[] = [];
+  let quietLists = 0;
   for (let pass = 0; pass < ENOUGH_PASSES || (unclear.length > 0 && pass < PATIENCE_PASSES); pass++) {
     const last = lastPid();
     if (last !== undefined && last === before && unclear.length === 0) return;
-    const pids = before === undefined || last === undefined ? numbersIn('/proc') : createdIn(before, last);
+    const pids = before === undefined || last === undefined ? newlyListed() : createdIn(before, last);
+    quietLists = last === undefined && pids.length + unclear.length === 0 ? quietLists + 1 : 0;
+    if (quietLists === 2) return;
     const again = unclear;
     unclear = [];
     for (const pid of [...pids, ...again]) {
@@ -78,6 +89,7 @@ export function* scanProcesses<Mark>(
       yield found;
     }
     before = last;
+    yield undefined;
   }
 }
 
@@ -101,7 +113,7 @@ export function examiner<Mark>(
   /** Between its old program and its new one a process shows no environment, nor arguments. */
   const mayChange = (pid: number) => {
     const stat = statOf(pid);
-    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.hasEnded) return false;
+    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.hasEnded || isForeign(stat.parent)) return false;
     if (read(`/proc/${pid}/cmdline`)) denials.set(pid, (denials.get(pid) ?? 0) + 1);
     return (denials.get(pid) ?? 0) < ENOUGH_DENIALS;
   };
@@ -111,11 +123,13 @@ export function examiner<Mark>(
     above.has(pid) ||
     /^NSpid:.*\t1$/m.test(read(`/proc/${pid}/status`) ?? '') ||
     read(`/proc/${pid}/comm`) === 'systemd\n';
-  const isForeign = (pid: number, mark: Mark) => {
+  /** Without the mark it can't be told who is older than that. */
+  const isForeign = (pid: number, mark?: Mark) => {
     const environ = environOf(pid);
     if (!environ || markIn(environ) !== undefined || adopts(pid)) return false;
     const parent = statOf(pid);
-    return parent !== undefined && !groups.has(parent.processGroup) && !isOlder?.(parent, mark);
+    if (!parent || groups.has(parent.processGroup)) return false;
+    return !isOlder || (mark !== undefined && !isOlder(parent, mark));
   };
   /** The number may be that of a thread. */
   const processOf = (number: number) =>
