@@ -97,6 +97,8 @@ test.concurrent.for<[when: string, graceMs: number, limitMs: number]>([
     `,
     );
     const escapee = Number(await owner.says(/^\d+\n/));
+    // While it changes its program it shows no environment, so that a single look misses it.
+    await eventually(() => expect(readFileSync(`/proc/${escapee}/cmdline`, 'utf8')).toBe('sleep\x00300\x00'));
     const guard = guardOf(owner.pid);
     await owner.kill();
     await eventually(() => expect(isRunning(escapee)).toBe(false), promisedMs(limitMs));
