@@ -113,7 +113,8 @@ export function examiner<Mark>(
   /** Between its old program and its new one a process shows no environment, nor arguments. */
   const mayChange = (pid: number) => {
     const stat = statOf(pid);
-    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.hasEnded || isForeign(stat.parent)) return false;
+    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.hasEnded || stat.isExiting || isForeign(stat.parent))
+      return false;
     if (read(`/proc/${pid}/cmdline`)) denials.set(pid, (denials.get(pid) ?? 0) + 1);
     return (denials.get(pid) ?? 0) < ENOUGH_DENIALS;
   };
