@@ -13,6 +13,7 @@ const HEAD_END = '\r\n\r\n';
 export interface FanoutStorm {
   /** Viewers at any time. */
   readonly viewers: number;
+  /** For so long at least, and until 20 have left for each of them. */
   readonly seconds: number;
   readonly bytesPerSecond: number;
   readonly seed: number;
@@ -56,7 +57,8 @@ export async function fanoutStorm({ viewers, seconds, bytesPerSecond, seed }: Fa
   };
   while (here.size < viewers) join();
   const begun = performance.now();
-  for (let now = begun; now < begun + seconds * 1_000; now = performance.now()) {
+  const isOver = (now: number) => now > begun + seconds * 1_000 && everyone.length - here.size > 20 * seconds;
+  for (let now = begun; !isOver(now); now = performance.now()) {
     const due = ((now - begun) / 1_000) * bytesPerSecond;
     while (source.length < due) source.write(1 + random(20_000));
     // A viewer stays for ten seconds or so.
