@@ -52,10 +52,13 @@ export function* scanProcesses<Mark>(
   /** Who changes its program may have to read the new one from a disk. */
   const PATIENCE_PASSES = 2_000;
   const { read, numbersIn } = reader;
-  /** In a container it may be of another file system (lxcfs), which tells of the host or of some time ago. */
-  const isFaked = / \/proc\/loadavg /.test(read('/proc/self/mountinfo') ?? '');
-  const lastPid = () =>
-    Number(read('/proc/sys/kernel/ns_last_pid') || (isFaked ? 0 : read('/proc/loadavg')?.split(' ')[4])) || undefined;
+  /** What other file systems have put there, in a container (lxcfs): it tells of the host, or of some time ago. */
+  const covered = (read('/proc/self/mountinfo') ?? '').matchAll(/^(?:\S+ ){4}(\/proc\/\S+) .* - (?!proc )/gm);
+  const places = [...covered].map(([, place]) => `${place}/`);
+  const teller = ['/proc/sys/kernel/ns_last_pid', '/proc/loadavg'].find(
+    (file) => !places.some((place) => `${file}/`.startsWith(place)) && read(file),
+  );
+  const lastPid = () => (teller && Number(read(teller)?.trim().split(' ').at(-1))) || undefined;
   /** The pids that were given out after `before`, up to `last`; they begin anew at the end of their range. */
   const createdIn = (before: number, last: number) => {
     if (last >= before && last - before <= ENOUGH_NEWCOMERS) {
@@ -89,6 +92,7 @@ export function* scanProcesses<Mark>(
       yield found;
     }
     before = last;
+    // A pass may have nobody to look at.
     yield undefined;
   }
 }
@@ -113,8 +117,7 @@ export function examiner<Mark>(
   /** Between its old program and its new one a process shows no environment, nor arguments. */
   const mayChange = (pid: number) => {
     const stat = statOf(pid);
-    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.hasEnded || stat.isExiting || isForeign(stat.parent))
-      return false;
+    if (!stat || stat.flags & FLAG_KERNEL_THREAD || stat.isExiting || isForeign(stat.parent)) return false;
     if (read(`/proc/${pid}/cmdline`)) denials.set(pid, (denials.get(pid) ?? 0) + 1);
     return (denials.get(pid) ?? 0) < ENOUGH_DENIALS;
   };

@@ -145,12 +145,13 @@ describe.runIf(canMount)('with the /proc of another pid namespace, whose numbers
 });
 
 describe.runIf(canMount)('a process that forks all the time is found', () => {
-  const loadavg = join(temporaryDirectory(afterAll), 'loadavg');
-  writeFileSync(loadavg, '0.00 0.00 0.00 1/100 12345\n');
-  const other = `mount --bind ${loadavg} /proc/loadavg`;
+  const frozen = join(temporaryDirectory(afterAll), 'loadavg');
+  writeFileSync(frozen, '0.00 0.00 0.00 1/100 12345\n');
+  const loadavg = `mount --bind ${frozen} /proc/loadavg`;
+  const kernel = `mount -t tmpfs none /proc/sys/kernel && echo 12345 > /proc/sys/kernel/ns_last_pid`;
   test.each([
-    ['where /proc/loadavg is not the kernel’s', other],
-    ['where no file tells the last pid', `${other} && mount --bind /dev/null /proc/sys/kernel/ns_last_pid`],
+    ['where /proc/loadavg is not the kernel’s', loadavg],
+    ['where no file of the kernel tells the last pid', `${loadavg} && ${kernel}`],
   ])('%s', async (_, mounts) => {
     const hops = join(temporaryDirectory(), 'hops');
     const hop = `select undef, undef, undef, 0.005; open F, ">>${hops}"; print F "."; close F; exit if fork; setsid;`;
