@@ -1,20 +1,20 @@
 import { hostname } from 'node:os';
 import { LockDirectoryError, type LockWarning, SourceLock } from 'holdfast';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
-import { Channels } from './channels.ts';
-import type { Config } from './config.ts';
-import { configuredSources, unreadableFiles } from './configured-sources.ts';
+import { Channels } from './channel/channels.ts';
+import type { Config } from './config/config.ts';
 import { type Controls, createControls } from './controls.ts';
 import { startDemo } from './demo.ts';
-import { Directory } from './directory.ts';
-import { DirectoryReport } from './directory-report.ts';
+import { configuredSources, unreadableFiles } from './directory/configured-sources.ts';
+import { Directory } from './directory/directory.ts';
+import { DirectoryReport } from './directory/directory-report.ts';
+import { LineupDevice } from './directory/lineup-device.ts';
 import { StartError } from './errors.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { channelPath } from './http/views.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
-import { Tuner } from './tuner.ts';
 
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
 export class Publisher implements AsyncDisposable {
@@ -23,7 +23,7 @@ export class Publisher implements AsyncDisposable {
   readonly #metrics = new PublisherMetrics();
   readonly #controls: Controls;
   readonly #channels: Channels;
-  readonly #tuners: readonly Tuner[];
+  readonly #tuners: readonly LineupDevice[];
   readonly #directory: Directory;
   readonly #simulator: HdhomerunSimulator | undefined;
   #http: HttpServer | undefined;
@@ -58,7 +58,9 @@ export class Publisher implements AsyncDisposable {
     this.#controls = createControls(config, log);
     this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg, controls: this.#controls }, log);
     this.#metrics.observe(this.#channels);
-    this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map((address) => new Tuner(address));
+    this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map(
+      (address) => new LineupDevice(address),
+    );
     const report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
     this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], report);
   }

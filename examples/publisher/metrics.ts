@@ -1,9 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from '@prometheus-io/client';
 import { ManagedChild } from 'holdfast';
 import { instrument } from 'holdfast/prometheus';
-import type { Channel } from './channel.ts';
-import type { Channels } from './channels.ts';
-import { isStale } from './directory.ts';
+import type { Channel } from './channel/channel.ts';
+import type { Channels } from './channel/channels.ts';
+import { isStale } from './directory/directory.ts';
 
 /** `promtool check metrics` refuses their names: gauges that are named as counters, and what has its type in its name. */
 const MISNAMED = [

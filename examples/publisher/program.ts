@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { redactCredentials } from 'holdfast';
 import { Publisher } from './app.ts';
-import { loadConfig } from './config.ts';
-import { HELP, parseFlags, UsageError } from './flags.ts';
+import { loadConfig } from './config/config.ts';
+import { HELP, parseFlags, UsageError } from './config/flags.ts';
 import { createLog, type Logger } from './log.ts';
 import { printable } from './printable.ts';
 

@@ -4,10 +4,10 @@ import { PassThrough } from 'node:stream';
 import { sourceKey } from 'holdfast';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
-import type { Channel } from '../../examples/publisher/channel.ts';
-import { Channels } from '../../examples/publisher/channels.ts';
+import type { Channel } from '../../examples/publisher/channel/channel.ts';
+import { Channels } from '../../examples/publisher/channel/channels.ts';
 import { type Controls, createControls } from '../../examples/publisher/controls.ts';
-import { DIRECTORY_TTL_MS, type DirectoryEntry } from '../../examples/publisher/directory.ts';
+import { DIRECTORY_TTL_MS, type DirectoryEntry } from '../../examples/publisher/directory/directory.ts';
 import { channelView, publicStream } from '../../examples/publisher/http/views.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
@@ -52,7 +52,7 @@ afterEach(async () => {
 
 function entry(id: string, expiresInMs = 30_000): DirectoryEntry {
   const expiresAt = new Date(Date.now() + expiresInMs);
-  return { id, ids: [id], name: id, number: null, url: recording, updatedAt: new Date(), expiresAt };
+  return { id, ids: [id], name: id, number: null, sources: [{ url: recording }], updatedAt: new Date(), expiresAt };
 }
 
 const encoders = () => pidsOfChildren(process.pid).filter((pid) => processesWith('-mpegts_flags').includes(pid));
@@ -97,7 +97,7 @@ describe('the channels', () => {
   it('of which one can not be looked at hide no other, and that one says why when it is opened', async () => {
     const loop = join(folder, 'loop.ts');
     symlinkSync(loop, loop);
-    channels.sync([{ ...entry('loop'), url: loop }, entry('a')]);
+    channels.sync([{ ...entry('loop'), sources: [{ url: loop }] }, entry('a')]);
     const holder = {
       key: sourceKey(recording),
       path: '',
@@ -117,7 +117,7 @@ describe('the channels', () => {
   });
 
   it('are offered again one ttl after they failed', async () => {
-    channels.sync([{ ...entry('gone', 3 * DIRECTORY_TTL_MS), url: join(folder, 'gone.ts') }]);
+    channels.sync([{ ...entry('gone', 3 * DIRECTORY_TTL_MS), sources: [{ url: join(folder, 'gone.ts') }] }]);
     const gone = channels.get('gone');
     await gone?.hub.pipe(new PassThrough()).ended;
     await eventually(() => expect([gone?.lastError?.status, gone?.refusal]).toEqual([502, undefined]));
@@ -140,7 +140,7 @@ describe('the channels', () => {
     await eventually(() => expect([a.hub.state, a.refusal?.why]).toEqual(['opening', 'backoff']), promisedMs(10_000));
     const waits = () => said.filter((sentence) => sentence.includes('its viewers wait')).length;
     const before = waits();
-    channels.sync([{ ...entry('a'), url: elsewhere }]);
+    channels.sync([{ ...entry('a'), sources: [{ url: elsewhere }] }]);
     await eventually(() => expect(a.hub.state).toBe('live'), promisedMs(3_000));
     expect([waits(), said.findLast((sentence) => sentence.includes('opening'))]).toEqual([
       before,

@@ -1,8 +1,8 @@
 import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from '../../examples/publisher/config.ts';
-import { parseFlags, UsageError } from '../../examples/publisher/flags.ts';
+import { loadConfig } from '../../examples/publisher/config/config.ts';
+import { parseFlags, UsageError } from '../../examples/publisher/config/flags.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { PublisherProcess } from './support.ts';
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type ChannelProvider, Directory, isStale, type Offer } from '../../examples/publisher/directory.ts';
+import { type ChannelProvider, Directory, isStale, type Offer } from '../../examples/publisher/directory/directory.ts';
 
 const TTL_MS = 30_000;
 
@@ -25,7 +25,7 @@ const offer = (...ids: [string, ...string[]]): Offer => ({
   ids,
   name: ids[0],
   number: ids[0],
-  url: `http://h/${ids[0]}`,
+  sources: [{ url: `http://h/${ids[0]}` }],
 });
 
 let directory: Directory;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { identify } from '../../examples/publisher/source-identity.ts';
+import { identify } from '../../examples/publisher/channel/source-identity.ts';
 
 vi.mock('node:dns/promises', () => ({ lookup: () => new Promise(() => {}) }));
 

@@ -3,8 +3,8 @@ import type { Registry } from '@prometheus-io/client';
 import makeRouter from 'find-my-way';
 import { redactCredentials, SourceLock } from 'holdfast';
 import { ASSETS } from '../assets.ts';
-import type { Channels } from '../channels.ts';
-import type { Tuner } from '../tuner.ts';
+import type { Channels } from '../channel/channels.ts';
+import type { LineupDevice } from '../directory/lineup-device.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
 import { channelView, publicStream } from './views.ts';
@@ -12,7 +12,7 @@ import { channelView, publicStream } from './views.ts';
 /** What the routes show, and how. */
 export interface RouterOptions {
   readonly channels: Channels;
-  readonly tuners: readonly Tuner[];
+  readonly tuners: readonly LineupDevice[];
   readonly registry: Registry;
   readonly demo: boolean;
   readonly lockDir: string | undefined;

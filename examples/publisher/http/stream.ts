@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Channel } from '../channel.ts';
+import type { Channel } from '../channel/channel.ts';
 import { failureOf } from '../failure.ts';
 import { sendFailure } from './responses.ts';
 

@@ -1,6 +1,6 @@
 import { type LockHolder, redactCredentials } from 'holdfast';
-import type { Channel } from '../channel.ts';
-import { type DirectoryEntry, isStale } from '../directory.ts';
+import type { Channel } from '../channel/channel.ts';
+import { type DirectoryEntry, isStale } from '../directory/directory.ts';
 
 /** The JSON of the API. No credential is in it. */
 
@@ -36,7 +36,7 @@ export function channelView(channel: Channel, locks: readonly LockHolder[]): Cha
     bytesIn,
     bytesOut,
     liveSince: liveSince?.toISOString() ?? null,
-    source: redactCredentials(entry.url),
+    source: redactCredentials(entry.sources[0].url),
     available: channel.isAvailable,
     holder: locks.find((lock) => channel.isSourceOf(lock)) ?? null,
     refusal: refusal ? { why: refusal.why, retryAfterMs: Math.ceil(refusal.retryAfterMs) } : null,

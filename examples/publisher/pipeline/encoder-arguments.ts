@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { isTunerStream } from './source-identity.ts';
+import { isTunerStream } from '../channel/source-identity.ts';
 
 /** What ffmpeg is told to read. */
 export interface EncoderInput {

@@ -1,5 +1,13 @@
-import type { DeviceClient } from '../hdhomerun/index.ts';
+import type { DeviceClient } from '../../hdhomerun/index.ts';
 import { RefreshLoop } from './refresh-loop.ts';
+
+/** Where a channel can be read. */
+export interface Source {
+  /** Credentials included: only what reads it may see it. */
+  readonly url: string;
+  /** The device that it is a channel of. */
+  readonly device?: DeviceClient | undefined;
+}
 
 /** A channel, as somebody who has it offers it. */
 export interface Offer {
@@ -7,10 +15,10 @@ export interface Offer {
   readonly ids: readonly [string, ...string[]];
   readonly name: string;
   readonly number: string | null;
-  /** Where ffmpeg reads it, credentials included. */
-  readonly url: string;
-  /** The device that it is a channel of. */
-  readonly device?: DeviceClient | undefined;
+  /** In order of preference. */
+  readonly sources: readonly [Source, ...Source[]];
+  readonly favorite?: boolean | undefined;
+  readonly hd?: boolean | undefined;
 }
 
 /** Who has channels: the configuration, a device with a lineup. */

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { sourceKey } from 'holdfast';
-import { DeviceClient, hdhomerunSource } from '../hdhomerun/index.ts';
+import { DeviceClient, hdhomerunSource } from '../../hdhomerun/index.ts';
 
 /** Long enough for a device on the same network; a device that hangs costs a viewer no more than this. */
 const ASK_TIMEOUT_MS = 1_000;

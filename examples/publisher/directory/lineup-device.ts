@@ -1,5 +1,5 @@
 import { redactCredentials } from 'holdfast';
-import { DeviceClient, type LineupChannel, type TunerStatus } from '../hdhomerun/index.ts';
+import { DeviceClient, type LineupChannel, type TunerStatus } from '../../hdhomerun/index.ts';
 import type { ChannelProvider, Offer } from './directory.ts';
 
 /** How long what the tuners do may be old; the dashboard asks every second, in each open window. */
@@ -24,7 +24,7 @@ export interface TunerView {
 }
 
 /** An HDHomeRun that was named by its address: the channels in its lineup and what its tuners do. */
-export class Tuner implements ChannelProvider {
+export class LineupDevice implements ChannelProvider {
   readonly name: string;
   readonly #address: string;
   #device: DeviceClient | undefined;
@@ -101,8 +101,9 @@ function offerOf(channel: LineupChannel, device: DeviceClient): Offer {
     ids: [id, `${device.deviceId}-${id}`],
     name: channel.name,
     number: channel.number,
-    url: channel.url,
-    device,
+    sources: [{ url: channel.url, device }],
+    favorite: channel.favorite,
+    hd: channel.hd,
   };
 }
 

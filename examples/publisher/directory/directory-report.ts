@@ -1,8 +1,8 @@
-import type { Channels } from './channels.ts';
+import type { Channels } from '../channel/channels.ts';
+import { failureOf } from '../failure.ts';
+import type { Logger } from '../log.ts';
+import type { PublisherMetrics } from '../metrics.ts';
 import type { ChannelProvider, Directory, DirectoryListener, RefreshFailure } from './directory.ts';
-import { failureOf } from './failure.ts';
-import type { Logger } from './log.ts';
-import type { PublisherMetrics } from './metrics.ts';
 
 /** Carries what the directory learns to the channels, to the log (each piece of news once) and to the metrics. */
 export class DirectoryReport implements DirectoryListener {

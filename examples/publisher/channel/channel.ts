@@ -18,13 +18,13 @@ import {
   sourceKey,
   WaiterLimitError,
 } from 'holdfast';
-import { mpegTsJoinPoint, PACKET_BYTES } from '../mpeg-ts/index.ts';
-import type { Controls } from './controls.ts';
-import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from './directory.ts';
-import { startEncoder } from './encoder.ts';
-import { PublisherFullError } from './errors.ts';
-import { type Failure, failureOf, isFaultOfSource, noTunerErrorOr } from './failure.ts';
-import type { Logger } from './log.ts';
+import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
+import type { Controls } from '../controls.ts';
+import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
+import { PublisherFullError } from '../errors.ts';
+import { type Failure, failureOf, isFaultOfSource, noTunerErrorOr } from '../failure.ts';
+import type { Logger } from '../log.ts';
+import { startEncoder } from '../pipeline/encoder.ts';
 import { Reopening } from './reopening.ts';
 import { identify, namesOf } from './source-identity.ts';
 
@@ -72,7 +72,7 @@ export class Channel implements AsyncDisposable {
 
   constructor(entry: DirectoryEntry, settings: ChannelSettings, log: Logger) {
     this.#entry = entry;
-    this.#namedKeys = keysOf(namesOf(entry.url, entry.device));
+    this.#namedKeys = namedKeys(entry);
     this.#settings = settings;
     this.#log = log.child({ channel: entry.id });
     this.#reopening = new Reopening(entry.id, settings.controls.supervisor, this.#log);
@@ -94,9 +94,9 @@ export class Channel implements AsyncDisposable {
   }
 
   set entry(entry: DirectoryEntry) {
-    if (entry.url !== this.#entry.url) this.#moved();
+    if (entry.sources[0].url !== this.#entry.sources[0].url) this.#moved();
     this.#entry = entry;
-    this.#namedKeys = keysOf(namesOf(entry.url, entry.device));
+    this.#namedKeys = namedKeys(entry);
   }
 
   /** What failed where it was before says nothing about where it is now. */
@@ -194,7 +194,8 @@ export class Channel implements AsyncDisposable {
   }
 
   async #start({ signal, use }: FanoutSourceContext): Promise<ManagedChild> {
-    const { url, device: known, name, id } = this.#entry;
+    const { sources, name, id } = this.#entry;
+    const { url, device: known } = sources[0];
     const { controls, startTimeoutMs, stallTimeoutMs } = this.#settings;
     const deadline = performance.now() + OPENING_SHARE * startTimeoutMs;
     const ffmpeg = this.#settings.ffmpeg();
@@ -241,7 +242,7 @@ export class Channel implements AsyncDisposable {
       this.#closed();
       this.#openedAt = performance.now();
       this.#reopening.opened();
-      this.#log.info(`channel ${id}: opening ${redactCredentials(this.#entry.url)}`);
+      this.#log.info(`channel ${id}: opening ${redactCredentials(this.#entry.sources[0].url)}`);
     });
     this.hub.on('live', () => {
       this.#liveSince = new Date();
@@ -273,6 +274,10 @@ export class Channel implements AsyncDisposable {
 function isOfFullPool(error: unknown): boolean {
   if (error instanceof AcquireTimeoutError) return error.queuedMs > error.waitedMs / 2;
   return error instanceof WaiterLimitError;
+}
+
+function namedKeys({ sources }: DirectoryEntry): ReadonlySet<string> {
+  return keysOf(sources.flatMap(({ url, device }) => namesOf(url, device)));
 }
 
 /** Without those of a name that can't be looked at now (a link to itself, a closed directory); its opening says why. */

@@ -1,6 +1,6 @@
+import type { DirectoryEntry } from '../directory/directory.ts';
+import type { Logger } from '../log.ts';
 import { Channel, type ChannelSettings } from './channel.ts';
-import type { DirectoryEntry } from './directory.ts';
-import type { Logger } from './log.ts';
 
 /** The channels that can be watched: one for every entry of the directory. */
 export class Channels implements AsyncDisposable {

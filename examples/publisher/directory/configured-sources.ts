@@ -1,12 +1,17 @@
 import { accessSync, constants } from 'node:fs';
-import type { Config } from './config.ts';
-import type { ChannelProvider, Offer } from './directory.ts';
-import { filePath } from './encoder-arguments.ts';
+import type { Config } from '../config/config.ts';
+import { filePath } from '../pipeline/encoder-arguments.ts';
+import type { ChannelProvider, Offer, Source } from './directory.ts';
 
 /** The sources named in the configuration or by `--source`. */
 export function configuredSources(source: Config['source']): ChannelProvider {
   const offers = Object.entries(source).map(
-    ([id, { url, name = id, number = null }]): Offer => ({ ids: [id], name, number, url }),
+    ([id, { url, name = id, number = null }]): Offer => ({
+      ids: [id],
+      name,
+      number,
+      sources: url.map((url) => ({ url })) as [Source, ...Source[]],
+    }),
   );
   return { name: 'configuration', offers: async () => offers };
 }
@@ -14,9 +19,11 @@ export function configuredSources(source: Config['source']): ChannelProvider {
 /** A complaint for each file that can't be read now. It may come later, so that is no reason not to start. */
 export function unreadableFiles(source: Config['source']): string[] {
   return Object.entries(source).flatMap(([id, { url }]) => {
-    const path = filePath(url);
-    const why = path === undefined ? undefined : unreadable(path);
-    return why === undefined ? [] : [`source ${id}: ${path} ${why}; its viewers are refused until it can be read`];
+    return url.flatMap((each) => {
+      const path = filePath(each);
+      const why = path === undefined ? undefined : unreadable(path);
+      return why === undefined ? [] : [`source ${id}: ${path} ${why}; its viewers are refused until it can be read`];
+    });
   });
 }
 

@@ -1,5 +1,5 @@
 import type { FanoutReopen, RestartRefusedError, Supervisor } from 'holdfast';
-import type { Logger } from './log.ts';
+import type { Logger } from '../log.ts';
 
 /** Who watches while something else has the source, or this host is full, waits for so long unless the error tells better. */
 const BUSY_RETRY_MS = 5_000;

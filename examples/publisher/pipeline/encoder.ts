@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 import { ManagedChild, type SourceLock } from 'holdfast';
-import { SYNC_BYTE } from '../mpeg-ts/index.ts';
+import { SYNC_BYTE } from '../../mpeg-ts/index.ts';
+import { CodecNotCarriedError, NotMpegTsError } from '../errors.ts';
 import { type EncoderInput, encoderArguments } from './encoder-arguments.ts';
-import { CodecNotCarriedError, NotMpegTsError } from './errors.ts';
 
 /** A tuner must be free within a quarter of a second, and ffmpeg has nothing to finish. */
 const GRACE_MS = 100;
