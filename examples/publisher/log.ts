@@ -5,6 +5,7 @@ import { printable } from './printable.ts';
 export type { Logger } from 'pino';
 
 export type LogFormat = 'pretty' | 'json';
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** Writes to stdout: lines for people, or one JSON object per record. No credential passes, in either. */
 export function createLog(format: LogFormat): Logger {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { redactCredentials } from 'holdfast';
 import type { z } from 'zod';
 import { type Flags, UsageError } from './flags.ts';
-import { flagOf } from './options.ts';
+import { flagOf, OPTIONS } from './options.ts';
 import { CHANNEL_ID, type Config, idForm, OVERRIDE_FIELDS, PUSH_FIELDS, SOURCE_FIELDS, schema } from './schema.ts';
 
 export type { Config } from './schema.ts';
@@ -116,7 +116,7 @@ function deepest(issue: Issue): Issue {
 
 function complaint(issue: Issue, where: (issue: Issue) => string): string {
   if (issue.code === 'unrecognized_keys') {
-    const known = FIELDS_OF[String(issue.path[0])] ?? Object.keys(schema.shape);
+    const known = FIELDS_OF[String(issue.path[0])] ?? Object.keys(OPTIONS);
     return `${where({ ...issue, path: [...issue.path, issue.keys[0] as string] })} is unknown; known: ${known.join(', ')}`;
   }
   const message = issue.code === 'invalid_key' ? issue.issues[0]?.message : issue.message;

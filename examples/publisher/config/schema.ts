@@ -1,5 +1,6 @@
 import { sourceKey } from 'holdfast';
 import { z } from 'zod';
+import type { LogFormat, LogLevel } from '../log.ts';
 
 /** What a channel id may be: it is part of a path, and the router takes no longer ones. */
 export const CHANNEL_ID: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -30,7 +31,7 @@ const urls = z.union([url.transform((one) => [one]), z.array(url, 'a list').min(
 const sourceFields = { url: urls, name: text('a text').optional(), number: text('a text, such as "5.1"').optional() };
 const sourceObject = z.strictObject(sourceFields);
 export const SOURCE_FIELDS: readonly string[] = Object.keys(sourceFields);
-const source = z.union([urls.transform((url): z.output<typeof sourceObject> => ({ url })), sourceObject], {
+const source = z.union([urls.transform((url): SourceConfig => ({ url })), sourceObject], {
   error: ({ input }) =>
     typeof input === 'string' ? addressForm : 'an address, a list of them, or an object with url, name and number',
 });
@@ -62,8 +63,83 @@ const advertiseForm = 'an http(s) URL without a password';
 const peerForm = 'the http(s) URL of another publisher';
 const guideForm = 'the http(s) URL or the file of an XMLTV document';
 
+/** Where one configured channel is read, in order of preference, as the operator wrote it: credentials included. */
+export interface SourceConfig {
+  readonly url: readonly string[];
+  readonly name?: string | undefined;
+  readonly number?: string | undefined;
+}
+
+/** What differs from what the lineup says of a channel. */
+export interface ChannelOverride {
+  readonly enabled?: boolean | undefined;
+  readonly name?: string | undefined;
+  readonly number?: string | undefined;
+  readonly favorite?: boolean | undefined;
+  /** Further sources, read when those of the lineup fail. */
+  readonly backup?: readonly string[] | undefined;
+  /** The id of the channel in the guide. */
+  readonly guide?: string | undefined;
+  readonly profile?: Profile | undefined;
+}
+
+export interface PushConfig {
+  readonly channel: string;
+  readonly url: string;
+  readonly profile: Profile;
+}
+
+type ById<T> = Readonly<Record<string, T>>;
+
+/** What the program was told, with defaults; options.ts says what each means. */
+export interface Config {
+  readonly port: number;
+  readonly bind: string;
+  readonly advertise?: string | undefined;
+  readonly device: readonly string[];
+  readonly source: ById<SourceConfig>;
+  readonly peer: readonly string[];
+  readonly channel: ById<ChannelOverride>;
+  readonly guide: readonly string[];
+  readonly push: ById<PushConfig>;
+  readonly demo: boolean;
+  readonly lockDir?: string | undefined;
+  readonly stateDir?: string | undefined;
+
+  readonly friendlyName?: string | undefined;
+  readonly deviceId?: string | undefined;
+  readonly tunerCount?: number | undefined;
+  readonly discovery: 'auto' | 'on' | 'off';
+  readonly discoveryPort: number;
+
+  readonly closeAfterMs: number;
+  readonly startTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  readonly failoverAfterMs: number;
+  readonly preferAfterMs: number;
+  readonly restartCooldownMs: number;
+
+  readonly maxProcesses: number;
+  readonly maxViewers: number;
+  readonly maxViewersTotal: number;
+  readonly maxViewersPerAddress: number;
+
+  readonly hardware: Hardware;
+  readonly deinterlace: boolean;
+  readonly hlsSegmentMs: number;
+  readonly hlsSegments: number;
+  readonly hlsRing: 'memory' | 'disk';
+  readonly hlsIdleMs: number;
+  readonly preview: boolean;
+
+  readonly operatorToken?: string | undefined;
+  readonly publishToken?: string | undefined;
+  readonly log: LogFormat;
+  readonly logLevel: LogLevel;
+}
+
 /** Every option of the publisher: fields of the configuration file, in the order in which they are explained. */
-export const schema = z.strictObject({
+export const schema: z.ZodType<Config> = z.strictObject({
   port: whole(0, 65535).default(8080),
   bind: text('an address of this host, such as 127.0.0.1').default('127.0.0.1'),
   advertise: z.string(advertiseForm).refine(isPlainHttpUrl, advertiseForm).optional(),
@@ -113,12 +189,6 @@ export const schema = z.strictObject({
   log: oneOf(['pretty', 'json']).default('pretty'),
   logLevel: oneOf(['debug', 'info', 'warn', 'error']).default('info'),
 });
-
-/** What the program was told, with defaults. */
-export type Config = Readonly<z.output<typeof schema>>;
-export type SourceConfig = Config['source'][string];
-export type ChannelOverride = Config['channel'][string];
-export type PushConfig = Config['push'][string];
 
 /** What can't be told apart from other sources can't be locked. A file that can't be looked at now may be later. */
 function hasIdentity(url: string): boolean {
