@@ -1,6 +1,6 @@
-import type { RequestListener, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Registry } from '@prometheus-io/client';
-import makeRouter from 'find-my-way';
+import makeRouter, { type HTTPMethod, type HTTPVersion, type Instance } from 'find-my-way';
 import { redactCredentials, SourceLock } from 'holdfast';
 import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channel/channels.ts';
@@ -22,46 +22,61 @@ export interface RouterOptions {
   readonly unready: () => readonly string[];
 }
 
-type Handler = (response: ServerResponse, parameters: Readonly<Record<string, string | undefined>>) => unknown;
+/** One request, and where its answer goes. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly parameters: Readonly<Record<string, string | undefined>>;
+  readonly query: URLSearchParams;
+}
 
-/** Everything that is served, by its path; read-only. */
+export type Handler = (exchange: Exchange) => unknown;
+
+/** By method and path: `GET /api/channels`. What answers to GET answers to HEAD as well. */
+export type Routes = Readonly<Record<string, Handler>>;
+
+/** Everything that is served, by its method and path. */
 export function createRouter(options: RouterOptions): RequestListener {
-  const router = makeRouter({ defaultRoute: (request, response) => notFound(request, response as ServerResponse) });
-  for (const [path, handler] of Object.entries(routesOf(options))) {
-    router.on(['GET', 'HEAD'], path, (_request, response, parameters) =>
-      handle(response as ServerResponse, () => handler(response as ServerResponse, parameters)),
-    );
+  const router = makeRouter({
+    defaultRoute: (request, response) => nothingHere(router, request, response as ServerResponse),
+  });
+  for (const [route, handler] of Object.entries(routesOf(options))) {
+    const [method, path] = route.split(' ') as [HTTPMethod, string];
+    router.on(method === 'GET' ? ['GET', 'HEAD'] : method, path, (request, answer, parameters) => {
+      const response = answer as ServerResponse;
+      const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
+      return handle(response, () => handler({ request: request as IncomingMessage, response, parameters, query }));
+    });
   }
   return (request, response) => {
     setSecurityHeaders(response);
-    if (request.method === 'GET' || request.method === 'HEAD') router.lookup(request, response);
-    else notAllowed(response);
+    router.lookup(request, response);
   };
 }
 
-function routesOf(options: RouterOptions): Record<string, Handler> {
+function routesOf(options: RouterOptions): Routes {
   const { channels, tuners, registry, lockDir } = options;
   return {
     ...assetRoutes(),
-    '/channels/:file': (response, { file = '' }) => channelFile(response, file, channels),
-    '/api/channels': async (response) => sendJson(response, await channelList(options)),
-    '/api/public-streams': (response) => {
+    'GET /channels/:file': ({ response, parameters: { file = '' } }) => channelFile(response, file, channels),
+    'GET /api/channels': async ({ response }) => sendJson(response, await channelList(options)),
+    'GET /api/public-streams': ({ response }) => {
       sendJson(response, { streams: [...channels].map((channel) => publicStream(channel, options.baseUrl())) });
     },
-    '/api/tuners': async (response) =>
+    'GET /api/tuners': async ({ response }) =>
       sendJson(response, { devices: await Promise.all(tuners.map((tuner) => tuner.view())) }),
-    '/api/locks': async (response) => sendJson(response, { locks: await SourceLock.list({ dir: lockDir }) }),
-    '/healthz': (response) => sendJson(response, { status: 'ok' }),
-    '/readyz': (response) => readiness(response, options.unready()),
-    '/metrics': async (response) =>
+    'GET /api/locks': async ({ response }) => sendJson(response, { locks: await SourceLock.list({ dir: lockDir }) }),
+    'GET /healthz': ({ response }) => sendJson(response, { status: 'ok' }),
+    'GET /readyz': ({ response }) => readiness(response, options.unready()),
+    'GET /metrics': async ({ response }) =>
       send(response, 200, { contentType: registry.contentType, content: await registry.metrics() }),
   };
 }
 
-function assetRoutes(): Record<string, Handler> {
+function assetRoutes(): Routes {
   const routes = [...ASSETS].map(([path, { contentType, read }]): [string, Handler] => [
-    path,
-    (response) => send(response, 200, { contentType, content: read() }),
+    `GET ${path}`,
+    ({ response }) => send(response, 200, { contentType, content: read() }),
   ]);
   return Object.fromEntries(routes);
 }
@@ -96,12 +111,21 @@ async function handle(response: ServerResponse, work: () => unknown): Promise<vo
   }
 }
 
-function notFound({ url = '' }: { url?: string | undefined }, response: ServerResponse): void {
-  const [path = ''] = url.split('?');
-  sendProblem(response, { status: 404, title: 'Not found', detail: `nothing is at ${path.slice(0, 100)}` });
-}
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'] as const;
 
-function notAllowed(response: ServerResponse): void {
-  response.setHeader('Allow', 'GET, HEAD');
-  sendProblem(response, { status: 405, title: 'Method not allowed', detail: 'everything here is read-only' });
+/** No path, or no such method of it. */
+function nothingHere(
+  router: Instance<HTTPVersion.V1>,
+  { url = '' }: { url?: string | undefined },
+  response: ServerResponse,
+): void {
+  const [path = ''] = url.split('?');
+  const allowed = METHODS.filter((method) => router.find(method, path));
+  const shown = path.slice(0, 100);
+  if (allowed.length === 0) {
+    sendProblem(response, { status: 404, title: 'Not found', detail: `nothing is at ${shown}` });
+    return;
+  }
+  response.setHeader('Allow', allowed.join(', '));
+  sendProblem(response, { status: 405, title: 'Method not allowed', detail: `${shown} takes ${allowed.join(', ')}` });
 }
