@@ -12,6 +12,7 @@ import { LineupDevice } from './directory/lineup-device.ts';
 import { StartError } from './errors.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
+import { Viewers } from './http/viewers.ts';
 import { channelPath } from './http/views.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
@@ -84,6 +85,7 @@ export class Publisher implements AsyncDisposable {
   #router(): ReturnType<typeof createRouter> {
     return createRouter({
       channels: this.#channels,
+      viewers: new Viewers(() => this.#config),
       tuners: this.#tuners,
       registry: this.#metrics.registry,
       demo: this.#config.demo,

@@ -35,7 +35,6 @@ beforeEach(async () => {
     closeAfterMs: 0,
     startTimeoutMs: 5_000,
     stallTimeoutMs: 10_000,
-    maxViewers: 100,
     ffmpeg: findFfmpeg,
     controls,
   };

@@ -14,22 +14,18 @@ function configFile(content: unknown): string {
   return path;
 }
 
+const DEFAULTS = {
+  ...{ port: 8080, bind: '127.0.0.1', device: [], source: {}, peer: [], channel: {}, guide: [], push: {}, demo: false },
+  ...{ discovery: 'auto', discoveryPort: 65_001, closeAfterMs: 0, startTimeoutMs: 15_000, stallTimeoutMs: 10_000 },
+  ...{ failoverAfterMs: 2_500, preferAfterMs: 60_000, restartCooldownMs: 30_000, maxProcesses: 32 },
+  ...{ maxViewers: 10_000, maxViewersTotal: 10_000, maxViewersPerAddress: 256, hardware: 'auto', deinterlace: true },
+  ...{ hlsSegmentMs: 1_000, hlsSegments: 8, hlsRing: 'memory', hlsIdleMs: 15_000, preview: true },
+  ...{ log: 'pretty', logLevel: 'info' },
+};
+
 describe('the configuration', () => {
   it('is the demo if nothing is named', () => {
-    expect(load()).toEqual({
-      port: 8080,
-      bind: '127.0.0.1',
-      device: [],
-      source: {},
-      demo: true,
-      closeAfterMs: 0,
-      startTimeoutMs: 15_000,
-      stallTimeoutMs: 10_000,
-      restartCooldownMs: 30_000,
-      maxProcesses: 32,
-      maxViewers: 10_000,
-      log: 'pretty',
-    });
+    expect(load()).toEqual({ ...DEFAULTS, demo: true });
   });
 
   it.each([
@@ -55,10 +51,11 @@ describe('the configuration', () => {
       'json',
     ];
     expect(load(...flags, ...more, ...rest)).toEqual({
+      ...DEFAULTS,
       port: 0,
       bind: '0.0.0.0',
       device: ['10.0.0.5', 'http://tuner:8080'],
-      source: { a: { url: 'http://h/x?y=1' } },
+      source: { a: { url: ['http://h/x?y=1'] } },
       demo: true,
       advertise: 'https://tv.example',
       lockDir: '/l',
@@ -76,14 +73,14 @@ describe('the configuration', () => {
     expect(load('--lock-dir', '2024', '--bind', '0', '--source', 'a=7')).toMatchObject({
       lockDir: '2024',
       bind: '0',
-      source: { a: { url: '7' } },
+      source: { a: { url: ['7'] } },
     });
   });
 
   it('takes a file that can not be looked at now', () => {
     const path = join(temporaryDirectory(), 'loop.ts');
     symlinkSync(path, path);
-    expect(load('--source', `a=${path}`).source).toEqual({ a: { url: path } });
+    expect(load('--source', `a=${path}`).source).toEqual({ a: { url: [path] } });
   });
 
   it('takes an id of 64 characters, also one that objects have a property of', () => {
@@ -96,7 +93,7 @@ describe('the configuration', () => {
     const file = { port: 1, bind: '::1', device: ['a'], source: { x: '/x', y: { url: '/y', name: 'Y', number: '2' } } };
     const config = load('--config', configFile(file), '--port', '2', '--device', 'b', '--source', 'x=/z');
     expect(config).toMatchObject({ port: 2, bind: '::1', device: ['a', 'b'] });
-    expect(config.source).toEqual({ x: { url: '/z' }, y: { url: '/y', name: 'Y', number: '2' } });
+    expect(config.source).toEqual({ x: { url: ['/z'] }, y: { url: ['/y'], name: 'Y', number: '2' } });
   });
 
   it.each([
@@ -126,11 +123,15 @@ describe('the configuration', () => {
 
   it.each([
     [{ port: '1' }, 'port must be a whole number from 0 to 65535, received "1"'],
-    [{ prot: 1 }, 'prot is unknown; known: port, bind, device'],
+    [{ prot: 1 }, 'prot is unknown; known: port, bind, advertise, device'],
     [{ device: '10.0.0.5' }, 'device must be a list, received "10.0.0.5"'],
     [{ device: ['a', 5] }, 'device[1] must be an IP address, a host name or an http URL, received 5'],
-    [{ source: { a: 5 } }, 'source.a must be an address, or an object with url, name and number, received 5'],
-    [{ source: { a: { url: 5 } } }, 'source.a.url must be an address that ffmpeg can read'],
+    [
+      { source: { a: 5 } },
+      'source.a must be an address, a list of them, or an object with url, name and number, received 5',
+    ],
+    [{ source: { a: { url: 5 } } }, 'source.a.url must be an address, or a list of them, received 5'],
+    [{ source: { a: { url: '' } } }, 'source.a.url must be an address that ffmpeg can read'],
     [{ source: { a: { url: '/a', title: 1 } } }, 'source.a.title is unknown; known: url, name, number'],
     [
       { source: { 'a/b': '/a' } },

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { eventually } from '../support/eventually.ts';
 import { openDescriptors } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -25,10 +26,32 @@ describe('a publisher that is full', () => {
     await using publisher = await publish('--max-viewers', '1');
     using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
     await viewer.more();
-    const { status, json } = await ask(`${publisher.url}/channels/5.1.ts`);
-    expect([status, json.title, json.code]).toEqual([429, 'Too many viewers', 'HOLDFAST_SUBSCRIBER_LIMIT']);
+    const { status, headers, json } = await ask(`${publisher.url}/channels/5.1.ts`);
+    expect([status, json.title, json.code]).toEqual([429, 'Too many viewers', 'PUBLISHER_VIEWER_LIMIT']);
+    expect(json.detail).toBe('channel 5.1 has 1 viewers, as many as --max-viewers allows');
+    expect([headers.get('retry-after'), headers.get('x-hdhomerun-error')]).toEqual([
+      '10',
+      '809 Playback Connection Limit',
+    ]);
     await viewer.more();
   });
+
+  it.each(['total', 'per-address'])(
+    'of viewers (%s) answers one more with 429, and admits one for one that left',
+    async (of) => {
+      await using publisher = await publish(`--max-viewers-${of}`, '1');
+      using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+      await viewer.more();
+      const { status, json } = await ask(`${publisher.url}/channels/7.1.ts`);
+      expect(status).toBe(429);
+      expect(json.detail).toContain(`has 1 viewers, as many as --max-viewers-${of} allows`);
+      viewer.leave();
+      await eventually(async () => {
+        using other = await Viewer.open(`${publisher.url}/channels/7.1.ts`);
+        expect(other.status).toBe(200);
+      }, promisedMs(5_000));
+    },
+  );
 
   it('of processes answers one more channel with 503 and Retry-After, opens it as soon as one is free', async () => {
     const startTimeoutMs = promisedMs(2_000);

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
@@ -25,20 +27,25 @@ const MORE_TIME = isUnderLoad ? ['--start-timeout-ms', '150000', '--stall-timeou
 /** The publisher as people run it: a process of its own. */
 export class PublisherProcess implements AsyncDisposable {
   readonly #program: Program;
+  /** What it keeps is not for the next, unless that is what is tested. */
+  readonly #stateHome = mkdtempSync(join(tmpdir(), 'holdfast-state-'));
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null; output: string }>;
 
   /** @param before what the process does first, as the text of a module */
   constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = '') {
+    const own = { XDG_STATE_HOME: this.#stateHome, ...env };
     this.#program = before
-      ? startProgram(before + THEN_MAIN, env, [AS_MAIN, ...args])
-      : startProgram('examples/publisher/main.ts', env, args);
-    const closed = once(this.#program.process, 'close');
-    this.exited = closed.then(([code, signal]) => ({ code, signal, output: this.output }));
+      ? startProgram(before + THEN_MAIN, own, [AS_MAIN, ...args])
+      : startProgram('examples/publisher/main.ts', own, args);
+    this.exited = once(this.#program.process, 'close').then(([code, signal]) => {
+      rmSync(this.#stateHome, { recursive: true, force: true });
+      return { code, signal, output: this.output };
+    });
   }
 
-  /** Resolves when it serves and knows what it could find. */
+  /** Resolves when it serves and knows what it could find; it does not answer the network. */
   static async start(args: readonly string[], env: NodeJS.ProcessEnv = {}, before = ''): Promise<PublisherProcess> {
-    const publisher = new PublisherProcess(['--port', '0', ...MORE_TIME, ...args], env, before);
+    const publisher = new PublisherProcess(['--port', '0', '--discovery', 'off', ...MORE_TIME, ...args], env, before);
     await publisher.says(/watch: |no channel is known yet/, patienceMs(30_000));
     return publisher;
   }

@@ -35,7 +35,6 @@ export interface ChannelSettings {
   readonly startTimeoutMs: number;
   /** A live source that gives nothing for so long is over. */
   readonly stallTimeoutMs: number;
-  readonly maxViewers: number;
   /** The ffmpeg to run; throws an error that says how to get one. */
   readonly ffmpeg: () => string;
   readonly controls: Controls;
@@ -82,7 +81,6 @@ export class Channel implements AsyncDisposable {
       joinPoint: mpegTsJoinPoint(),
       startTimeoutMs: settings.startTimeoutMs,
       closeAfterMs: settings.closeAfterMs,
-      maxSubscribers: settings.maxViewers,
       source: (context) => this.#open(context),
       reopen: () => this.#reopening.ask(),
     });

@@ -20,7 +20,8 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
     value: '<id>=<url>',
     help:
       'publish one source: http(s) MPEG-TS, a file (in a loop), or what else ffmpeg reads without further options and ' +
-      'MPEG-TS can carry; may be repeated. An id has up to 64 letters, digits, and . _ -',
+      'MPEG-TS can carry; may be repeated. An id has up to 64 letters, digits, and . _ -; a relative path begins at ' +
+      'the working directory',
   },
   peer: { value: '<url>', help: 'publish the channels of another publisher, relayed; may be repeated' },
   channel: { value: '<id>=<json>', help: 'what differs from the lineup for a channel; may be repeated' },
@@ -49,7 +50,7 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
   maxProcesses: { value: COUNT, help: 'processes of all channels at a time (32)' },
   maxViewers: { value: COUNT, help: 'viewers of one channel (10000)' },
   maxViewersTotal: { value: COUNT, help: 'viewers of all channels (10000)' },
-  maxViewersPerAddress: { value: COUNT, help: 'viewers from one address (10000)' },
+  maxViewersPerAddress: { value: COUNT, help: 'viewers from one address, or one /64 of IPv6 (256)' },
 
   hardware: { value: '<auto|none|vaapi|qsv|nvenc|v4l2m2m>', help: 'what encodes (auto: what works here)' },
   deinterlace: { help: 'deinterlace what is encoded (true)' },

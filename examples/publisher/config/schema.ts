@@ -174,7 +174,7 @@ export const schema: z.ZodType<Config> = z.strictObject({
   maxProcesses: whole(1, 10_000).default(32),
   maxViewers: whole(1, 1_000_000).default(10_000),
   maxViewersTotal: whole(1, 1_000_000).default(10_000),
-  maxViewersPerAddress: whole(1, 1_000_000).default(10_000),
+  maxViewersPerAddress: whole(1, 1_000_000).default(256),
 
   hardware: oneOf(HARDWARE).default('auto'),
   deinterlace: yesNo.default(true),

@@ -7,11 +7,13 @@ import type { Channels } from '../channel/channels.ts';
 import type { LineupDevice } from '../directory/lineup-device.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
+import type { Viewers } from './viewers.ts';
 import { channelView, publicStream } from './views.ts';
 
 /** What the routes show, and how. */
 export interface RouterOptions {
   readonly channels: Channels;
+  readonly viewers: Viewers;
   readonly tuners: readonly LineupDevice[];
   readonly registry: Registry;
   readonly demo: boolean;
@@ -58,7 +60,7 @@ function routesOf(options: RouterOptions): Routes {
   const { channels, tuners, registry, lockDir } = options;
   return {
     ...assetRoutes(),
-    'GET /channels/:file': ({ response, parameters: { file = '' } }) => channelFile(response, file, channels),
+    'GET /channels/:file': (exchange) => channelFile(exchange, options),
     'GET /api/channels': async ({ response }) => sendJson(response, await channelList(options)),
     'GET /api/public-streams': ({ response }) => {
       sendJson(response, { streams: [...channels].map((channel) => publicStream(channel, options.baseUrl())) });
@@ -81,10 +83,12 @@ function assetRoutes(): Routes {
   return Object.fromEntries(routes);
 }
 
-function channelFile(response: ServerResponse, file: string, channels: Channels): Promise<void> | undefined {
+function channelFile(exchange: Exchange, { channels, viewers }: RouterOptions): Promise<void> | undefined {
+  const { request, response, parameters } = exchange;
+  const { file = '' } = parameters;
   const id = /^([A-Za-z0-9._-]+)\.ts$/.exec(file)?.[1];
   const channel = id === undefined ? undefined : channels.get(id);
-  if (channel) return streamChannel(response, channel);
+  if (channel) return streamChannel(request, response, { channel, viewers });
   const known = [...channels].map(({ entry }) => entry.id).slice(0, 20);
   const detail = `no channel has the path /channels/${file.slice(0, 100)}; see /api/channels`;
   sendProblem(response, { status: 404, title: 'Unknown channel', detail, known });

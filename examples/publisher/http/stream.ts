@@ -1,15 +1,28 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Channel } from '../channel/channel.ts';
 import { failureOf } from '../failure.ts';
 import { sendFailure } from './responses.ts';
+import { isRefused, type Viewers } from './viewers.ts';
+
+/** What is watched, and who counts those who do. */
+export interface StreamDesk {
+  readonly channel: Channel;
+  readonly viewers: Viewers;
+}
 
 /** Gives a viewer the channel until one of them ends; before the first byte a failure can still be told. */
-export async function streamChannel(response: ServerResponse, channel: Channel): Promise<void> {
-  const { refused } = channel;
-  if (refused) {
-    sendFailure(response, channel.entry.id, refused);
+export async function streamChannel(
+  request: IncomingMessage,
+  response: ServerResponse,
+  desk: StreamDesk,
+): Promise<void> {
+  const { channel, viewers } = desk;
+  const place = channel.refused ?? viewers.admit(request, channel.entry.id);
+  if (isRefused(place)) {
+    sendFailure(response, channel.entry.id, place);
     return;
   }
+  using _place = place;
   response.setHeader('Content-Type', 'video/mp2t');
   response.setHeader('Cache-Control', 'no-store');
   const { error } = await channel.watch(response).ended;

@@ -1,0 +1,65 @@
+import type { IncomingMessage } from 'node:http';
+import { describe, expect, it } from 'vitest';
+import { householdOf, isRefused, Viewers } from '../../examples/publisher/http/viewers.ts';
+
+const FROM = (remoteAddress: string) => ({ socket: { remoteAddress } }) as unknown as IncomingMessage;
+const MANY = { maxViewers: 100, maxViewersTotal: 100, maxViewersPerAddress: 100 };
+
+function admitted(viewers: Viewers, address: string, channel: string): Disposable {
+  const place = viewers.admit(FROM(address), channel);
+  if (isRefused(place)) throw new Error(place.detail);
+  return place;
+}
+
+describe('viewers', () => {
+  it.each([
+    ['maxViewers', 'channel a has 2 viewers, as many as --max-viewers allows'],
+    ['maxViewersTotal', 'this publisher has 2 viewers, as many as --max-viewers-total allows'],
+    ['maxViewersPerAddress', '10.0.0.1 has 2 viewers, as many as --max-viewers-per-address allows'],
+  ])('are bounded by %s, and one more has the place of one that left, once', (option, detail) => {
+    const viewers = new Viewers(() => ({ ...MANY, [option]: 2 }));
+    const first = admitted(viewers, '10.0.0.1', 'a');
+    admitted(viewers, '10.0.0.1', 'a');
+    const refused = viewers.admit(FROM('10.0.0.1'), 'a');
+    expect(refused).toMatchObject({
+      status: 429,
+      detail,
+      deviceError: '809 Playback Connection Limit',
+      retryAfterMs: 10_000,
+    });
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    admitted(viewers, '10.0.0.1', 'a');
+    expect(isRefused(viewers.admit(FROM('10.0.0.1'), 'a'))).toBe(true);
+    expect([viewers.total, viewers.of('a')]).toEqual([2, 2]);
+  });
+
+  it('of another channel or address are not counted for this one', () => {
+    const viewers = new Viewers(() => ({ ...MANY, maxViewers: 1, maxViewersPerAddress: 1 }));
+    admitted(viewers, '10.0.0.1', 'a');
+    admitted(viewers, '10.0.0.2', 'b');
+    expect(isRefused(viewers.admit(FROM('10.0.0.3'), 'a'))).toBe(true);
+    expect(isRefused(viewers.admit(FROM('10.0.0.2'), 'c'))).toBe(true);
+  });
+
+  it('are judged by the limits that hold when they come', () => {
+    let limits = MANY;
+    const viewers = new Viewers(() => limits);
+    admitted(viewers, '10.0.0.1', 'a');
+    limits = { ...MANY, maxViewersTotal: 1 };
+    expect(isRefused(viewers.admit(FROM('10.0.0.2'), 'b'))).toBe(true);
+  });
+
+  it.each([
+    ['10.0.0.1', '10.0.0.1'],
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::9', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['', ''],
+  ])('from %j are of %j', (address, household) => {
+    expect(householdOf(address)).toBe(household);
+  });
+});
