@@ -18,7 +18,10 @@ export interface ControlServerOptions {
   readonly answer: (request: GetsetRequest, peer: string) => GetsetReply;
 }
 
-/** The TCP side of port 65001: one reply per request, in order. A peer that sends rubbish is disconnected. */
+/**
+ * The TCP side of port 65001: one reply per request, in order. A peer that sends rubbish is disconnected, and one that
+ * asks without reading the answers is not listened to until it does.
+ */
 export class ControlServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -50,8 +53,11 @@ export class ControlServer implements AsyncDisposable {
     socket.on('error', () => {}); // a reset by the peer; `close` follows
     socket.setTimeout(IDLE_MS, () => socket.destroy());
     const peer = socket.remoteAddress ?? '';
+    socket.on('drain', () => socket.resume());
     onFrames(socket, (frame) => {
-      socket.write(encodeGetsetReply(this.#answer(decodeGetsetRequest(frame), peer)));
+      const isTaken = socket.write(encodeGetsetReply(this.#answer(decodeGetsetRequest(frame), peer)));
+      // Of one that asks and does not read, no more is read.
+      if (!isTaken) socket.pause();
     });
   }
 

@@ -8,9 +8,14 @@ export function isValidDeviceId(deviceId: string): boolean {
   return /^[0-9a-f]{8}$/i.test(deviceId) && checksum(deviceId) === 0;
 }
 
-/** A valid DeviceID that is always the same for the same seed: two installations with their own seeds don't collide. */
+/**
+ * A valid DeviceID that is always the same for the same seed: two installations with their own seeds don't collide. It
+ * begins with 1A to 1F, which no model of the makers does: by theirs, libhdhomerun knows the models that are too old for
+ * HTTP, and many players leave those out.
+ */
 export function makeDeviceId(seed: string): string {
-  const sevenNibbles = `10${createHash('sha256').update(seed).digest('hex').slice(0, 5)}`;
+  const hash = createHash('sha256').update(seed).digest();
+  const sevenNibbles = `1${'abcdef'[hash.readUInt8(31) % 6]}${hash.toString('hex').slice(0, 5)}`;
   return `${sevenNibbles}${checksum(sevenNibbles).toString(16)}`.toUpperCase();
 }
 

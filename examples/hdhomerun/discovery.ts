@@ -1,19 +1,11 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import type { Socket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
-import { once } from 'node:events';
-import { networkInterfaces } from 'node:os';
+import { openSocket, send, type Target } from './datagrams.ts';
 import { Deadline } from './deadline.ts';
-import { DeviceUnreachableError, PacketError } from './errors.ts';
-import {
-  type DiscoverReply,
-  type DiscoverRequest,
-  decodeDiscoverReply,
-  decodeDiscoverRequest,
-  encodeDiscoverReply,
-  encodeDiscoverRequest,
-  TUNER_DEVICE,
-} from './messages.ts';
-import { decodeFrame } from './packet.ts';
+import { DeviceUnreachableError } from './errors.ts';
+import { type DiscoverReply, decodeDiscoverReply, encodeDiscoverRequest, TUNER_DEVICE } from './messages.ts';
+import { broadcastAddresses } from './networks.ts';
+import { decodeFrame, ignoringRubbish } from './packet.ts';
 
 export const DISCOVERY_PORT = 65001;
 /** How long one send is waited for. */
@@ -113,83 +105,6 @@ class Inbox {
   }
 }
 
-export interface ResponderOptions {
-  /** Broadcasts only reach a socket bound to `0.0.0.0`. */
-  readonly address: string;
-  readonly port: number;
-  /** The device, as it is reached from `peer`. */
-  readonly describe: (peer: RemoteInfo) => DiscoverReply | Promise<DiscoverReply>;
-}
-
-/**
- * Answers discovery requests. Like a real device it answers all of them, whatever type or ID they look for, and adds
- * the list of its types for those who look for another one; rubbish is dropped without an answer.
- */
-export class DiscoveryResponder implements AsyncDisposable {
-  readonly #socket: Socket;
-  readonly #describe: ResponderOptions['describe'];
-
-  private constructor(socket: Socket, describe: ResponderOptions['describe']) {
-    this.#socket = socket;
-    this.#describe = describe;
-    socket.on('message', (datagram, peer) => void this.#receive(datagram, peer));
-    socket.on('error', () => {}); // a peer that went away before the answer
-  }
-
-  /** Rejects with the system's error (`EADDRINUSE`) if the port is taken. */
-  static async start({ address, port, describe }: ResponderOptions): Promise<DiscoveryResponder> {
-    return new DiscoveryResponder(await openSocket({ address, port }), describe);
-  }
-
-  get port(): number {
-    return this.#socket.address().port;
-  }
-
-  async #receive(datagram: Buffer, peer: RemoteInfo): Promise<void> {
-    const request = ignoringRubbish(() => decodeDiscoverRequest(decodeFrame(datagram)));
-    if (!request) return;
-    const reply = await Promise.resolve(this.#describe(peer)).catch(() => undefined); // no route back to the peer
-    if (!reply) return;
-    const deviceTypes = looksFor(request, reply.deviceType) ? undefined : [reply.deviceType];
-    this.#socket.send(encodeDiscoverReply({ ...reply, deviceTypes }), peer.port, peer.address, () => {});
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#socket, 'close');
-    this.#socket.close();
-    await closed;
-  }
-}
-
-function looksFor({ deviceType, deviceTypes }: DiscoverRequest, ours: number): boolean {
-  return deviceTypes ? deviceTypes.includes(ours) : deviceType === undefined || deviceType === ours;
-}
-
-/** The result, or `undefined` if the bytes were no packet. */
-function ignoringRubbish<T>(decode: () => T): T | undefined {
-  try {
-    return decode();
-  } catch (error) {
-    if (error instanceof PacketError) return undefined;
-    throw error;
-  }
-}
-
-interface Binding {
-  readonly address: string;
-  readonly port: number;
-  readonly broadcast?: boolean;
-}
-
-async function openSocket({ address, port, broadcast = false }: Binding): Promise<Socket> {
-  const socket = createSocket('udp4');
-  const listening = once(socket, 'listening');
-  socket.bind(port, address);
-  await listening;
-  socket.setBroadcast(broadcast);
-  return socket;
-}
-
 async function resolve(address: string): Promise<string> {
   try {
     return (await lookup(address, 4)).address;
@@ -208,28 +123,4 @@ async function sendToAny(socket: Socket, packet: Buffer, targets: readonly Targe
     String(first.reason),
     first.reason,
   );
-}
-
-interface Target {
-  readonly port: number;
-  readonly address: string;
-}
-
-function send(socket: Socket, packet: Buffer, to: Target): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.send(packet, to.port, to.address, (error) => (error ? reject(error) : resolve()));
-  });
-}
-
-/** One per network, since 255.255.255.255 leaves by the default route only. */
-function broadcastAddresses(): string[] {
-  const networks = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  const local = networks.filter(({ family, internal }) => family === 'IPv4' && !internal);
-  return local.map(({ address, netmask }) => broadcastOf(address, netmask));
-}
-
-function broadcastOf(address: string, netmask: string): string {
-  const mask = netmask.split('.').map(Number);
-  const octets = address.split('.').map((octet, index) => Number(octet) | (~(mask[index] ?? 255) & 255));
-  return octets.join('.');
 }

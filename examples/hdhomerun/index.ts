@@ -9,14 +9,8 @@ export {
   streamUrl,
 } from './device-client.ts';
 export { hdhomerunSource, isValidDeviceId, makeDeviceId } from './device-id.ts';
-export {
-  DISCOVERY_PORT,
-  type DiscoveredDevice,
-  type DiscoverOptions,
-  DiscoveryResponder,
-  discover,
-  type ResponderOptions,
-} from './discovery.ts';
+export { DISCOVERY_PORT, type DiscoveredDevice, type DiscoverOptions, discover } from './discovery.ts';
+export { DiscoveryResponder, type ResponderOptions } from './discovery-responder.ts';
 export type { DeviceDescription, LineupChannel, TunerStatus } from './documents.ts';
 export {
   AllTunersInUseError,

@@ -85,6 +85,16 @@ function checkCrc(bytes: Buffer, received: number): void {
   if (expected !== received) throw new PacketError(`CRC is ${hex(received)}, must be ${hex(expected)}`);
 }
 
+/** The result, or `undefined` if the bytes were no packet. */
+export function ignoringRubbish<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof PacketError) return undefined;
+    throw error;
+  }
+}
+
 function encodeItems(items: readonly Item[]): Buffer {
   return Buffer.concat(items.flatMap(({ tag, value }) => [Buffer.from([tag]), encodeLength(value.length), value]));
 }

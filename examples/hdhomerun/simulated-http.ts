@@ -1,18 +1,25 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import Router from 'find-my-way';
-import type { SimulatedDevice } from './simulated-device.ts';
 import {
+  deviceXml,
   discoverDocument,
   lineupDocument,
   lineupM3u,
   lineupStatusDocument,
   lineupXml,
-  type Origins,
-  statusDocument,
-} from './simulated-documents.ts';
+  tunerDocument,
+} from './device-documents.ts';
+import type { SimulatedDevice } from './simulated-device.ts';
+import { scanOf, servedChannels, servedDevice, servedTuner } from './simulated-documents.ts';
 import { refuse } from './simulated-stream.ts';
 
 const GARBAGE = '<html><body>Restarting…</body></html>';
+
+/** How the device is reached by the client that asks. */
+export interface Origins {
+  readonly http: string;
+  readonly stream: string;
+}
 
 /** What a stream request asks for: `/auto/v5.1?duration=10`. */
 export interface StreamRequest {
@@ -51,12 +58,16 @@ function addDocuments(router: Instance, device: SimulatedDevice, origins: (reque
       if (!misbehaves(device, path, response)) reply(response, make(request));
     });
   };
-  document('/discover.json', (request) => json(discoverDocument(device, origins(request))));
-  document('/lineup.json', (request) => json(lineupDocument(device, origins(request))));
-  document('/lineup.xml', (request) => ({ type: 'application/xml', body: lineupXml(device, origins(request)) }));
-  document('/lineup.m3u', (request) => ({ type: 'application/x-mpegurl', body: lineupM3u(device, origins(request)) }));
-  document('/lineup_status.json', () => json(lineupStatusDocument(device)));
-  document('/status.json', () => json(statusDocument(device)));
+  const lineup = (request: IncomingMessage) => servedChannels(device, origins(request).stream);
+  document('/discover.json', (request) => json(discoverDocument(servedDevice(device), origins(request).http)));
+  document('/device.xml', (request) => xml(deviceXml(servedDevice(device), origins(request).http)));
+  document('/lineup.json', (request) => json(lineupDocument(lineup(request))));
+  document('/lineup.xml', (request) => xml(lineupXml(lineup(request))));
+  document('/lineup.m3u', (request) => ({ type: 'application/x-mpegurl', body: lineupM3u(lineup(request)) }));
+  document('/lineup_status.json', () => json(lineupStatusDocument(scanOf(device))));
+  document('/status.json', () =>
+    json(device.tuners.states().map((state) => tunerDocument(state.resource, servedTuner(device, state)))),
+  );
   router.on('POST', '/lineup.post', (_request, response, _params, _store, query) => {
     response.writeHead(changeLineup(device, query.scan) ? 200 : 400).end();
   });
@@ -76,6 +87,10 @@ interface Reply {
 
 function json(document: object): Reply {
   return { type: 'application/json; charset="utf-8"', body: JSON.stringify(document) };
+}
+
+function xml(body: string): Reply {
+  return { type: 'application/xml', body };
 }
 
 function reply(response: ServerResponse, { type, body }: Reply): void {

@@ -1,18 +1,18 @@
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { ControlServer } from './control.ts';
 import { hdhomerunSource, makeDeviceId } from './device-id.ts';
-import { DISCOVERY_PORT, DiscoveryResponder } from './discovery.ts';
+import { DiscoveryResponder } from './discovery-responder.ts';
 import { isStreamFault, type Misbehaviour } from './faults.ts';
 import { findFfmpeg } from './ffmpeg.ts';
+import { answerGetset } from './getset.ts';
+import { localAddressTowards } from './local-address.ts';
 import { type DiscoverReply, TUNER_DEVICE } from './messages.ts';
 import { DEFAULT_CHANNELS, type SimulatedChannel, SimulatedDevice } from './simulated-device.ts';
-import type { Origins } from './simulated-documents.ts';
-import { createDeviceServer } from './simulated-http.ts';
+import { createDeviceServer, type Origins } from './simulated-http.ts';
 import { StreamDesk } from './simulated-stream-desk.ts';
-import { answerGetset } from './simulated-variables.ts';
+import { SimulatedVariables } from './simulated-variables.ts';
 import type { TunerState } from './tuner-bank.ts';
 
 export interface SimulatorOptions {
@@ -104,7 +104,7 @@ export class HdhomerunSimulator implements AsyncDisposable {
 
   /** TCP first: with port 0 it chooses, and UDP takes the same number. */
   async #answerDiscovery(port: number): Promise<void> {
-    const answer = answerGetset.bind(undefined, this.#device);
+    const answer = answerGetset.bind(undefined, new SimulatedVariables(this.#device));
     const control = await ControlServer.start({ address: this.#bind, port, answer });
     this.#closing.push(control);
     const describe = async (peer: { readonly address: string }) =>
@@ -220,17 +220,6 @@ export class HdhomerunSimulator implements AsyncDisposable {
     ]);
     await this.#desk.idle();
   }
-}
-
-/** The address of ours that a peer can reach, for a socket that is bound to all of them. Sends nothing. */
-async function localAddressTowards(peer: string): Promise<string> {
-  const probe = createSocket('udp4');
-  const connected = once(probe, 'connect');
-  probe.connect(DISCOVERY_PORT, peer);
-  await connected;
-  const { address } = probe.address();
-  probe.close();
-  return address;
 }
 
 async function closeServer(server: Server): Promise<void> {
