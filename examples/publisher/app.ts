@@ -10,12 +10,23 @@ import { Directory } from './directory/directory.ts';
 import { DirectoryReport } from './directory/directory-report.ts';
 import { LineupDevice } from './directory/lineup-device.ts';
 import { StartError } from './errors.ts';
+import { EventLog } from './events.ts';
+import { type Told, toldOf } from './http/events-routes.ts';
+import type { PublisherView } from './http/overview.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { Viewers } from './http/viewers.ts';
 import { channelPath } from './http/views.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
+import { version } from './version.ts';
+
+/** What a publisher gets beside its configuration. */
+interface Around {
+  readonly log: Logger;
+  readonly events: EventLog;
+  readonly simulator: HdhomerunSimulator | undefined;
+}
 
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
 export class Publisher implements AsyncDisposable {
@@ -27,22 +38,25 @@ export class Publisher implements AsyncDisposable {
   readonly #tuners: readonly LineupDevice[];
   readonly #directory: Directory;
   readonly #simulator: HdhomerunSimulator | undefined;
+  readonly #told: Told;
+  readonly #startedAt = new Date();
   #http: HttpServer | undefined;
   #closed: Promise<void> | undefined;
 
   /**
    * Resolves when it serves; devices are asked meanwhile and after.
    *
+   * @param events what the log has said and will say
    * @throws StartError if the port can't be had or the locks can't be kept.
    */
-  static async start(config: Config, log: Logger): Promise<Publisher> {
+  static async start(config: Config, log: Logger, events: EventLog = new EventLog()): Promise<Publisher> {
     log.info('starting');
     await checkLockDirectory(config.lockDir, log);
     const missing = missingFfmpeg();
     if (missing) log.warn(`${missing}; until then no channel can be watched`);
     for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
     const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
-    const publisher = new Publisher(config, log, simulator);
+    const publisher = new Publisher(config, { log, events, simulator });
     try {
       await publisher.#serve();
     } catch (error) {
@@ -52,7 +66,7 @@ export class Publisher implements AsyncDisposable {
     return publisher;
   }
 
-  private constructor(config: Config, log: Logger, simulator: HdhomerunSimulator | undefined) {
+  private constructor(config: Config, { log, events, simulator }: Around) {
     this.#config = config;
     this.#log = log;
     this.#simulator = simulator;
@@ -64,6 +78,13 @@ export class Publisher implements AsyncDisposable {
     );
     const report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
     this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], report);
+    const seen = {
+      channels: this.#channels,
+      tuners: this.#tuners,
+      lockDir: config.lockDir,
+      publisher: () => this.#view(),
+    };
+    this.#told = toldOf(seen, events);
   }
 
   /** Ends every stream, child and lock. Idempotent. */
@@ -86,10 +107,9 @@ export class Publisher implements AsyncDisposable {
     return createRouter({
       channels: this.#channels,
       viewers: new Viewers(() => this.#config),
-      tuners: this.#tuners,
+      told: this.#told,
       registry: this.#metrics.registry,
       demo: this.#config.demo,
-      lockDir: this.#config.lockDir,
       baseUrl: () => this.#baseUrl(),
       unready: () => this.#unready(),
     });
@@ -117,12 +137,25 @@ export class Publisher implements AsyncDisposable {
     return url.href;
   }
 
+  #view(): PublisherView {
+    const { demo, operatorToken } = this.#config;
+    return {
+      version: version(),
+      startedAt: this.#startedAt.toISOString(),
+      demo,
+      unready: this.#unready(),
+      operable: operatorToken !== undefined,
+      deviceId: null,
+    };
+  }
+
   #unready(): readonly string[] {
     const missing = missingFfmpeg();
     return [...(missing ? [missing] : []), ...(this.#channels.size === 0 ? ['no channel is known yet'] : [])];
   }
 
   async #close(): Promise<void> {
+    this.#told.feed[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
     await this.#channels[Symbol.asyncDispose]();
     await this.#controls.supervisor.close();

@@ -1,5 +1,6 @@
 import { redactCredentials } from 'holdfast';
 import { type Logger, pino } from 'pino';
+import type { EventLog } from './events.ts';
 import { printable } from './printable.ts';
 
 export type { Logger } from 'pino';
@@ -7,9 +8,14 @@ export type { Logger } from 'pino';
 export type LogFormat = 'pretty' | 'json';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Writes to stdout: lines for people, or one JSON object per record. No credential passes, in either. */
-export function createLog(format: LogFormat): Logger {
+/**
+ * Writes to stdout: lines for people, or one JSON object per record. No credential passes, in either.
+ *
+ * @param events keeps what is said as well
+ */
+export function createLog(format: LogFormat, events?: EventLog): Logger {
   const write = (line: string) => process.stdout.write(line);
+  const show = format === 'json' ? write : (line: string) => write(forPeople(JSON.parse(line)));
   return pino(
     {
       base: null,
@@ -23,7 +29,12 @@ export function createLog(format: LogFormat): Logger {
         },
       },
     },
-    { write: format === 'json' ? write : (line) => write(forPeople(JSON.parse(line))) },
+    {
+      write: (line) => {
+        show(line);
+        events?.add(JSON.parse(line));
+      },
+    },
   );
 }
 

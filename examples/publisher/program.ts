@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { redactCredentials } from 'holdfast';
 import { Publisher } from './app.ts';
 import { loadConfig } from './config/config.ts';
 import { HELP, parseFlags, UsageError } from './config/flags.ts';
+import { EventLog } from './events.ts';
 import { createLog, type Logger } from './log.ts';
 import { printable } from './printable.ts';
+import { version } from './version.ts';
 
 /** Past this an orderly end is given up; what is left ends with this process. */
 const STOP_LIMIT_MS = 5_000;
@@ -35,8 +36,9 @@ async function main(argv: readonly string[]): Promise<void> {
   else if (flags.version) process.stdout.write(`${version()}\n`);
   else {
     const config = loadConfig(flags);
-    const log = createLog(config.log);
-    const starting = Publisher.start(config, log);
+    const events = new EventLog();
+    const log = createLog(config.log, events);
+    const starting = Publisher.start(config, log, events);
     stopOnSignals(starting, log);
     await starting;
   }
@@ -61,10 +63,6 @@ function stopOnSignals(starting: Promise<Publisher>, log: Logger): void {
     process.exit(0);
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 }
 
 function messageOf(error: unknown): string {

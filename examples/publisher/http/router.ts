@@ -1,23 +1,22 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Registry } from '@prometheus-io/client';
 import makeRouter, { type HTTPMethod, type HTTPVersion, type Instance } from 'find-my-way';
-import { redactCredentials, SourceLock } from 'holdfast';
+import { redactCredentials } from 'holdfast';
 import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channel/channels.ts';
-import type { LineupDevice } from '../directory/lineup-device.ts';
+import { eventsRoutes, type Told } from './events-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
 import type { Viewers } from './viewers.ts';
-import { channelView, publicStream } from './views.ts';
+import { publicStream } from './views.ts';
 
 /** What the routes show, and how. */
 export interface RouterOptions {
   readonly channels: Channels;
   readonly viewers: Viewers;
-  readonly tuners: readonly LineupDevice[];
+  readonly told: Told;
   readonly registry: Registry;
   readonly demo: boolean;
-  readonly lockDir: string | undefined;
   /** What the addresses of channels begin with, as others see this publisher. */
   readonly baseUrl: () => string;
   /** Why this publisher can't serve now; empty if it can. */
@@ -57,17 +56,17 @@ export function createRouter(options: RouterOptions): RequestListener {
 }
 
 function routesOf(options: RouterOptions): Routes {
-  const { channels, tuners, registry, lockDir } = options;
+  const { channels, registry, told } = options;
   return {
     ...assetRoutes(),
+    ...eventsRoutes(told),
     'GET /channels/:file': (exchange) => channelFile(exchange, options),
     'GET /api/channels': async ({ response }) => sendJson(response, await channelList(options)),
     'GET /api/public-streams': ({ response }) => {
       sendJson(response, { streams: [...channels].map((channel) => publicStream(channel, options.baseUrl())) });
     },
-    'GET /api/tuners': async ({ response }) =>
-      sendJson(response, { devices: await Promise.all(tuners.map((tuner) => tuner.view())) }),
-    'GET /api/locks': async ({ response }) => sendJson(response, { locks: await SourceLock.list({ dir: lockDir }) }),
+    'GET /api/tuners': async ({ response }) => sendJson(response, { devices: await told.overviews.tuners() }),
+    'GET /api/locks': async ({ response }) => sendJson(response, { locks: await told.overviews.locks() }),
     'GET /healthz': ({ response }) => sendJson(response, { status: 'ok' }),
     'GET /readyz': ({ response }) => readiness(response, options.unready()),
     'GET /metrics': async ({ response }) =>
@@ -95,9 +94,8 @@ function channelFile(exchange: Exchange, { channels, viewers }: RouterOptions): 
   return undefined;
 }
 
-async function channelList({ channels, demo, lockDir }: RouterOptions): Promise<object> {
-  const locks = await SourceLock.list({ dir: lockDir });
-  return { now: new Date().toISOString(), demo, channels: [...channels].map((channel) => channelView(channel, locks)) };
+async function channelList({ told, demo }: RouterOptions): Promise<object> {
+  return { now: new Date().toISOString(), demo, channels: await told.overviews.channels() };
 }
 
 function readiness(response: ServerResponse, reasons: readonly string[]): void {

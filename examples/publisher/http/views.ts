@@ -1,6 +1,8 @@
-import { type LockHolder, redactCredentials } from 'holdfast';
+import { type LockHolder, type RestartRefusedError, redactCredentials } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import { type DirectoryEntry, isStale } from '../directory/directory.ts';
+import type { Failure } from '../failure.ts';
+import { adviceFor } from './advice.ts';
 
 /** The JSON of the API. No credential is in it. */
 
@@ -18,14 +20,24 @@ export interface ChannelView {
   readonly available: boolean;
   readonly holder: LockHolder | null;
   /** Why nobody who comes now would see it, and for how long at least. */
-  readonly refusal: { readonly why: string; readonly retryAfterMs: number } | null;
-  readonly lastError: { readonly at: string; readonly title: string; readonly detail: string } | null;
+  readonly refusal: { readonly why: string; readonly retryAfterMs: number; readonly retryAt: string } | null;
+  readonly lastError: {
+    readonly at: string;
+    readonly title: string;
+    readonly detail: string;
+    readonly advice: string;
+  } | null;
+  readonly favorite: boolean;
+  readonly hd: boolean;
+  /** How often its source was opened and failed, since the channel is known. */
+  readonly openings: number;
+  readonly failures: number;
 }
 
 /** @param locks all that are held on this host, by this process or by another. */
 export function channelView(channel: Channel, locks: readonly LockHolder[]): ChannelView {
   const { entry, hub, liveSince, lastError, refusal } = channel;
-  const { state, subscribers, bytesIn, bytesOut } = hub.stats();
+  const { state, subscribers, bytesIn, bytesOut, openings, failures } = hub.stats();
   return {
     id: entry.id,
     name: entry.name,
@@ -39,9 +51,24 @@ export function channelView(channel: Channel, locks: readonly LockHolder[]): Cha
     source: redactCredentials(entry.sources[0].url),
     available: channel.isAvailable,
     holder: locks.find((lock) => channel.isSourceOf(lock)) ?? null,
-    refusal: refusal ? { why: refusal.why, retryAfterMs: Math.ceil(refusal.retryAfterMs) } : null,
-    lastError: lastError ? { at: lastError.at.toISOString(), title: lastError.title, detail: lastError.detail } : null,
+    refusal: refusal ? refusalView(refusal) : null,
+    lastError: lastError ? errorView(lastError) : null,
+    favorite: entry.favorite ?? false,
+    hd: entry.hd ?? false,
+    openings,
+    failures,
   };
+}
+
+function errorView(error: Failure & { readonly at: Date }): ChannelView['lastError'] {
+  const { at, title, detail } = error;
+  return { at: at.toISOString(), title, detail, advice: adviceFor(error) };
+}
+
+/** To the second: what is left changes with each look, the time when it is over does not. */
+function refusalView({ why, retryAfterMs }: RestartRefusedError): ChannelView['refusal'] {
+  const retryAt = new Date(Math.round((Date.now() + retryAfterMs) / 1_000) * 1_000).toISOString();
+  return { why, retryAfterMs: Math.ceil(retryAfterMs), retryAt };
 }
 
 export interface PublicStream {

@@ -1,0 +1,91 @@
+import { type LockHolder, ManagedChild, type Orphan, SourceLock } from 'holdfast';
+import type { Channels } from '../channel/channels.ts';
+import type { LineupDevice, TunerView } from '../directory/lineup-device.ts';
+import { type ChannelView, channelView } from './views.ts';
+
+/** The publisher itself, for those who operate it. */
+export interface PublisherView {
+  readonly version: string;
+  readonly startedAt: string;
+  readonly demo: boolean;
+  /** Why it can't serve now, as `/readyz` says it. */
+  readonly unready: readonly string[];
+  /** Whether an operator token is configured: else nothing can be changed from the page. */
+  readonly operable: boolean;
+  /** What players know it by; null where it does not answer as an HDHomeRun. */
+  readonly deviceId: string | null;
+}
+
+/** A push, as `/api/pushes` tells of it. */
+export type PushView = Readonly<Record<string, unknown>>;
+
+/** All that the dashboard shows at one time, but for the log. */
+export interface Overview {
+  readonly now: string;
+  readonly publisher: PublisherView;
+  readonly channels: readonly ChannelView[];
+  readonly tuners: readonly TunerView[];
+  readonly locks: readonly LockHolder[];
+  readonly orphans: readonly Orphan[];
+  readonly pushes: readonly PushView[];
+}
+
+/** Where an overview is taken from. */
+export interface Observed {
+  readonly channels: Channels;
+  readonly tuners: readonly LineupDevice[];
+  readonly lockDir: string | undefined;
+  readonly publisher: () => PublisherView;
+  readonly pushes?: (() => readonly PushView[]) | undefined;
+}
+
+/** A look for orphans reads the whole of /proc; they are no matter of seconds. */
+const ORPHANS_AGE_MS = 5_000;
+
+/** Looks at everything when asked, and at nothing meanwhile. */
+export class Overviews {
+  readonly #observed: Observed;
+  #orphans: Promise<readonly Orphan[]> | undefined;
+  #orphansAt = Number.NEGATIVE_INFINITY;
+
+  constructor(observed: Observed) {
+    this.#observed = observed;
+  }
+
+  async take(): Promise<Overview> {
+    const [tuners, locks, orphans] = await Promise.all([this.tuners(), this.locks(), this.orphans()]);
+    return {
+      now: new Date().toISOString(),
+      publisher: this.#observed.publisher(),
+      channels: this.#channels(locks),
+      tuners,
+      locks,
+      orphans,
+      pushes: this.#observed.pushes?.() ?? [],
+    };
+  }
+
+  async channels(): Promise<readonly ChannelView[]> {
+    return this.#channels(await this.locks());
+  }
+
+  tuners(): Promise<readonly TunerView[]> {
+    return Promise.all(this.#observed.tuners.map((tuner) => tuner.view()));
+  }
+
+  locks(): Promise<readonly LockHolder[]> {
+    return SourceLock.list({ dir: this.#observed.lockDir });
+  }
+
+  /** Processes on this host whose owner is dead; none of them is touched. */
+  orphans(): Promise<readonly Orphan[]> {
+    if (performance.now() - this.#orphansAt < ORPHANS_AGE_MS && this.#orphans) return this.#orphans;
+    this.#orphansAt = performance.now();
+    this.#orphans = ManagedChild.sweepOrphans();
+    return this.#orphans;
+  }
+
+  #channels(locks: readonly LockHolder[]): readonly ChannelView[] {
+    return [...this.#observed.channels].map((channel) => channelView(channel, locks));
+  }
+}
