@@ -1,7 +1,8 @@
 import { redactCredentials } from 'holdfast';
 import { Publisher } from './app.ts';
-import { loadConfig } from './config/config.ts';
+import { load } from './config/config.ts';
 import { HELP, parseFlags, UsageError } from './config/flags.ts';
+import { printedConfig, printedOrigins, printedSchema } from './config/print.ts';
 import { EventLog } from './events.ts';
 import { createLog, type Logger } from './log.ts';
 import { printable } from './printable.ts';
@@ -34,8 +35,15 @@ async function main(argv: readonly string[]): Promise<void> {
   const flags = parseFlags(argv);
   if (flags.help) process.stdout.write(HELP);
   else if (flags.version) process.stdout.write(`${version()}\n`);
+  else if (flags['print-schema']) process.stdout.write(printedSchema());
   else {
-    const config = loadConfig(flags);
+    const loaded = load(flags, process.env);
+    const { config } = loaded;
+    if (flags['print-config']) {
+      process.stdout.write(printedConfig(config));
+      process.stderr.write(printedOrigins(loaded));
+      return;
+    }
     const events = new EventLog();
     const log = createLog(config.log, events);
     const starting = Publisher.start(config, log, events);

@@ -1,8 +1,11 @@
 import { symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from '../../examples/publisher/config/config.ts';
+import { loadConfig, load as loadWithOrigins } from '../../examples/publisher/config/config.ts';
 import { parseFlags, UsageError } from '../../examples/publisher/config/flags.ts';
+import { unknownVariables } from '../../examples/publisher/config/layer.ts';
+import { OPTIONS } from '../../examples/publisher/config/options.ts';
+import { printedConfig, printedSchema } from '../../examples/publisher/config/print.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { PublisherProcess } from './support.ts';
 
@@ -112,7 +115,12 @@ describe('the configuration', () => {
       ['--advertise', 'http://me:secret@h'],
       '--advertise must be an http(s) URL without a password, received "http://***@h"',
     ],
-    [['--colour'], "Unknown option '--colour'"],
+    [['--colour'], "Unknown option '--colour'; --help lists the flags"],
+    [['--max-viewer', '5'], "Unknown option '--max-viewer'; did you mean --max-viewers? --help lists the flags"],
+    [
+      ['--operator-token', 'hunter2'],
+      /^--operator-token must be a text of 16 to 1024 characters without blanks, received another$/,
+    ],
     [['stray'], "Unexpected argument 'stray'"],
     [['--port'], "Option '--port <value>' argument missing"],
     [['--config', '/nowhere.json'], '--config /nowhere.json: ENOENT'],
@@ -123,7 +131,7 @@ describe('the configuration', () => {
 
   it.each([
     [{ port: '1' }, 'port must be a whole number from 0 to 65535, received "1"'],
-    [{ prot: 1 }, 'prot is unknown; known: port, bind, advertise, device'],
+    [{ prot: 1 }, 'prot is unknown; did you mean port? known: port, bind, advertise, device'],
     [{ device: '10.0.0.5' }, 'device must be a list, received "10.0.0.5"'],
     [{ device: ['a', 5] }, 'device[1] must be an IP address, a host name or an http URL, received 5'],
     [
@@ -149,12 +157,153 @@ describe('the configuration', () => {
   });
 });
 
+const VARIABLES = {
+  ...{ HOLDFAST_PUBLISHER_PORT: '0', HOLDFAST_PUBLISHER_DEMO: 'false', HOLDFAST_PUBLISHER_CLOSE_AFTER_MS: '500' },
+  ...{ HOLDFAST_PUBLISHER_DEVICE: '10.0.0.5, tuner', HOLDFAST_PUBLISHER_GUIDE: '["/a,b.xml"]' },
+  ...{ HOLDFAST_PUBLISHER_SOURCE: 'a=/a b=http://h/?x=1,2', HOLDFAST_PUBLISHER_CHANNEL: '{"5.1":{"favorite":true}}' },
+  ...{ HOLDFAST_PUBLISHER_BIND: '', HOLDFAST_PUBLISHER_PREVIEW: 'false' },
+};
+
+describe('the environment', () => {
+  it('has a variable for every option: a list by commas, what has ids by blanks, both as JSON, too', () => {
+    expect(loadConfig(parseFlags([]), VARIABLES)).toEqual({
+      ...DEFAULTS,
+      ...{ port: 0, closeAfterMs: 500, device: ['10.0.0.5', 'tuner'], guide: ['/a,b.xml'], preview: false },
+      source: { a: { url: ['/a'] }, b: { url: ['http://h/?x=1,2'] } },
+      channel: { '5.1': { favorite: true } },
+    });
+  });
+
+  it('is over the file and under the flags, and names the file', () => {
+    const path = configFile({
+      port: 1,
+      maxViewers: 1,
+      device: ['a'],
+      source: { a: '/file', b: '/file' },
+      preview: true,
+    });
+    const env = { ...VARIABLES, HOLDFAST_PUBLISHER_CONFIG: path };
+    const { config, origins } = loadWithOrigins(
+      parseFlags(['--close-after-ms', '7', '--device', 'z', '--no-deinterlace']),
+      env,
+    );
+    expect(config).toMatchObject({ port: 0, maxViewers: 1, closeAfterMs: 7, device: ['a', '10.0.0.5', 'tuner', 'z'] });
+    expect(config).toMatchObject({ source: { a: { url: ['/a'] }, b: { url: ['http://h/?x=1,2'] } } });
+    expect([config.preview, config.deinterlace]).toEqual([false, false]);
+    expect(origins).toMatchObject({ maxViewers: `${path}: maxViewers`, closeAfterMs: '--close-after-ms' });
+    expect(origins.device).toBe(`${path}: device and HOLDFAST_PUBLISHER_DEVICE and --device`);
+    expect(origins).not.toHaveProperty('stallTimeoutMs');
+  });
+
+  it('is complained of together with the file and the flags, each by its name', () => {
+    const env = { HOLDFAST_PUBLISHER_PORT: '80x', HOLDFAST_PUBLISHER_DEMO: 'maybe', HOLDFAST_PUBLISHER_SOURCE: 'x' };
+    const path = configFile({ prt: 1, port: 'x' });
+    const complaints = () =>
+      loadConfig(parseFlags(['--config', path, '--log', 'xml']), { ...env, HOLDFAST_PUBLISHER_SOURCE: '' });
+    expect(complaints).toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(
+          /: port must be [\s\S]*: prt is unknown[\s\S]*\nHOLDFAST_PUBLISHER_PORT must be [^\n]*"80x"\nHOLDFAST_PUBLISHER_DEMO must be true or false, received "maybe"\n--log must be/,
+        ),
+      }),
+    );
+    expect(() => loadConfig(parseFlags([]), env)).toThrow('HOLDFAST_PUBLISHER_SOURCE must be <id>=<url>, received "x"');
+  });
+
+  it('may have what an orchestrator puts there for a service of this name', () => {
+    const env = { HOLDFAST_PUBLISHER_PORT: 'tcp://10.0.0.1:80', HOLDFAST_PUBLISHER_SERVICE_HOST: '10.0.0.1' };
+    expect(loadConfig(parseFlags([]), env).port).toBe(8080);
+    expect(unknownVariables(env)).toEqual(['HOLDFAST_PUBLISHER_SERVICE_HOST']);
+  });
+});
+
+describe('a token', () => {
+  const token = 'a-token-of-some-length';
+
+  function tokenFile(content: string, name = 'operator-token'): string {
+    const path = join(temporaryDirectory(), name);
+    writeFileSync(path, content);
+    return path;
+  }
+
+  it.each<[string, (path: string) => [string[], NodeJS.ProcessEnv]]>([
+    ['the file of a flag', (path) => [['--operator-token-file', path], {}]],
+    ['the file of a variable', (path) => [[], { HOLDFAST_PUBLISHER_OPERATOR_TOKEN_FILE: path }]],
+    ['the credentials of systemd', (path) => [[], { CREDENTIALS_DIRECTORY: dirname(path) }]],
+    [
+      'the place that wins',
+      (path) => [['--operator-token-file', path], { HOLDFAST_PUBLISHER_OPERATOR_TOKEN: 'x'.repeat(20) }],
+    ],
+  ])('comes from %s', (_, from) => {
+    const [argv, env] = from(tokenFile(`${token}\n`));
+    expect(loadConfig(parseFlags(argv), env).operatorToken).toBe(token);
+  });
+
+  it.each<[string, string, RegExp]>([
+    [
+      'is too short',
+      'hunter2',
+      /^--operator-token-file: \S+ must hold a token of at least 16 characters, without blanks, and nothing else$/,
+    ],
+    ['is two', `${token}\n${token}`, /must hold a token/],
+  ])('that %s is refused, and not shown', (_, content, message) => {
+    const argv = ['--operator-token-file', tokenFile(content)];
+    expect(() => load(...argv)).toThrow(message);
+    expect(() => load(...argv)).toThrow(expect.objectContaining({ message: expect.not.stringContaining(content) }));
+  });
+
+  it('may not be given twice in one place, and its file must be there', () => {
+    expect(() => load('--publish-token', token, '--publish-token-file', '/x')).toThrow(
+      '--publish-token and --publish-token-file are both given; give one',
+    );
+    expect(() => load('--publish-token-file', '/nowhere')).toThrow('--publish-token-file: ENOENT');
+    expect(loadConfig(parseFlags([]), { CREDENTIALS_DIRECTORY: '/nowhere' }).operatorToken).toBeUndefined();
+  });
+});
+
+describe('the printed', () => {
+  it('configuration is a file that says the same, without secrets', () => {
+    const config = load('--operator-token', 'x'.repeat(16), '--source', 'a=http://me:secret@h/', '--port', '9');
+    const text = printedConfig(config);
+    expect(text).not.toContain('secret');
+    expect(text).not.toContain('xxxx');
+    expect(JSON.parse(text)).toMatchObject({
+      operatorToken: '***',
+      source: { a: { url: ['http://***@h/'] } },
+      port: 9,
+    });
+    expect(load('--config', configFile(printedConfig(load('--port', '9', '--device', 'a'))))).toMatchObject({
+      port: 9,
+      demo: false,
+    });
+  });
+
+  it('schema knows every option, which a file may name as its $schema', () => {
+    const { properties, additionalProperties } = JSON.parse(printedSchema());
+    expect(Object.keys(properties)).toEqual(['$schema', ...Object.keys(OPTIONS)]);
+    expect(additionalProperties).toBe(false);
+    expect(properties.port).toMatchObject({ type: 'integer', minimum: 0, maximum: 65_535, default: 8080 });
+    expect(load('--config', configFile({ $schema: './schema.json', port: 1 })).port).toBe(1);
+  });
+});
+
+describe('the help', () => {
+  it.each(Object.entries(OPTIONS))('tells the default of %s as it is', (option, { help }) => {
+    const said = /\(([^():]+)(?:: [^)]*)?\)/.exec(help)?.[1];
+    const value = (DEFAULTS as Record<string, unknown>)[option];
+    if (said !== undefined && ['number', 'boolean'].includes(typeof value)) expect(said).toBe(String(value));
+  });
+});
+
 describe('the command', () => {
   it.each([
     [['--colour'], 2, "Unknown option '--colour'; --help lists the flags"],
     [['--port', '80x'], 2, '--port must be'],
     [['--help'], 0, 'a relative path begins at the working directory'],
     [['--version'], 0, '0.1.0'],
+    [['--print-config', '--port', '9'], 0, '"port": 9,'],
+    [['--print-config', '--port', '9'], 0, 'port  from --port\n'],
+    [['--print-schema'], 0, '"title": "The configuration of holdfast-publisher"'],
   ])('with %j ends with exit code %i', async (argv, code, text) => {
     const { code: actual, output } = await new PublisherProcess(argv).exited;
     expect(actual).toBe(code);

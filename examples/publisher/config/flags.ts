@@ -1,6 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { redactCredentials } from 'holdfast';
-import { flagOf, OPTIONS } from './options.ts';
+import { didYouMean } from './nearest.ts';
+import { flagOf, LISTS, OBJECTS, OPTIONS } from './options.ts';
 
 /** The command line can't be understood, or the configuration is refused. Ends the program with exit code 2. */
 export class UsageError extends Error {
@@ -10,16 +11,33 @@ export class UsageError extends Error {
 const COLUMN = 27;
 const WIDTH = 118;
 
+const COMMANDS = {
+  check: 'check the configuration and this host, and end: with exit code 0 if it can be run, else 2',
+  'print-config': 'print the configuration as it would be run, without its secrets, and end',
+  'print-schema': 'print the JSON Schema of the configuration file, and end',
+} as const;
+
+const CONFIG_HELP =
+  'JSON with fields named like the flags (closeAfterMs for --close-after-ms). Every option can be given by a variable, ' +
+  'too (HOLDFAST_PUBLISHER_CLOSE_AFTER_MS). A flag wins over a variable, a variable over a field; lists and objects of ' +
+  'all are joined. SIGHUP has it read again';
+
 export const HELP: string = `holdfast-publisher: reads live TV sources once and hands each to any number of viewers
 
 usage: holdfast-publisher [flags]
 
-${Object.entries(OPTIONS)
-  .map(([option, { value, help }]) => explain([flagOf(option), value].filter(Boolean).join(' '), help))
-  .join(
-    '',
-  )}${explain('--config <file>', 'JSON with fields named like the flags (closeAfterMs for --close-after-ms); lists and objects of both are joined, else a flag wins over a field')}  --help, --version
+${[
+  ...Object.entries(OPTIONS).map(([option, { value, help }]) => [withValue(flagOf(option), value), help] as const),
+  ['--config <file>', CONFIG_HELP] as const,
+  ...Object.entries(COMMANDS).map(([name, help]) => [`--${name}`, help] as const),
+]
+  .map(([flag, help]) => explain(flag, help))
+  .join('')}  --help, --version
 `;
+
+function withValue(flag: string, value: string | undefined): string {
+  return value === undefined ? flag : `${flag} ${value}`;
+}
 
 /** As given: numbers are still text, which the configuration's own check judges. */
 export interface Flags {
@@ -29,22 +47,32 @@ export interface Flags {
 /** @throws UsageError for a flag that does not exist, has no value, or for a word that is no flag. */
 export function parseFlags(argv: readonly string[]): Flags {
   try {
-    return parseArgs({ args: [...argv], options: FORMS, strict: true, allowPositionals: false }).values;
+    const options = { options: FORMS, strict: true, allowPositionals: false, allowNegative: true } as const;
+    return parseArgs({ args: [...argv], ...options }).values;
   } catch (error) {
     // What follows Node's first sentence explains how to escape a positional, which nobody here wants.
     const [message = ''] = (error as Error).message.split(/\.\s/);
-    throw new UsageError(`${redactCredentials(message)}; --help lists the flags`);
+    const [, unknown] = /^Unknown option '--(?:no-)?([^']+)'/.exec(message) ?? [];
+    const meant =
+      unknown === undefined
+        ? ''
+        : didYouMean(
+            `--${unknown}`,
+            Object.keys(FORMS).map((flag) => `--${flag}`),
+          );
+    throw new UsageError(`${redactCredentials(message)}; ${meant}--help lists the flags`);
   }
 }
 
 /** Options of which there may be several. */
-const REPEATED: readonly string[] = ['device', 'source', 'peer', 'channel', 'guide', 'push'];
+const REPEATED: readonly string[] = [...LISTS, ...OBJECTS];
 
 const FORMS: NonNullable<ParseArgsConfig['options']> = {
   ...Object.fromEntries(
     Object.entries(OPTIONS).map(([option, { value }]) => [flagOf(option).slice(2), formOf(option, value)]),
   ),
   config: { type: 'string' },
+  ...Object.fromEntries(Object.keys(COMMANDS).map((name) => [name, { type: 'boolean' }])),
   help: { type: 'boolean' },
   version: { type: 'boolean' },
 };

@@ -53,18 +53,35 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
   maxViewersPerAddress: { value: COUNT, help: 'viewers from one address, or one /64 of IPv6 (256)' },
 
   hardware: { value: '<auto|none|vaapi|qsv|nvenc|v4l2m2m>', help: 'what encodes (auto: what works here)' },
-  deinterlace: { help: 'deinterlace what is encoded (true)' },
+  deinterlace: { help: 'deinterlace what is encoded (true); --no-deinterlace to leave it' },
   hlsSegmentMs: { value: MS, help: 'the length of a segment of HLS (1000)' },
   hlsSegments: { value: COUNT, help: 'segments in an HLS playlist (8)' },
   hlsRing: { value: '<memory|disk>', help: 'where segments are kept (memory)' },
   hlsIdleMs: { value: MS, help: 'how long HLS is made after its last request (15000)' },
-  preview: { help: 'show pictures of watched channels on the dashboard (true)' },
+  preview: { help: 'show pictures of watched channels on the dashboard (true); --no-preview for none' },
 
   operatorToken: { value: '<text>', help: 'allows to restart and stop channels; without one nobody may' },
+  operatorTokenFile: { value: '<file>', help: 'holds the operator token, which no list of processes shows then' },
   publishToken: { value: '<text>', help: 'allows other publishers to announce their channels; without one none may' },
+  publishTokenFile: { value: '<file>', help: 'holds the publish token' },
   log: { value: '<pretty|json>', help: 'lines for people, or one JSON object per record (pretty)' },
   logLevel: { value: '<debug|info|warn|error>', help: 'the least that is logged (info)' },
 };
+
+/** Options that are lists, and those that are objects by id: what several places say of them is joined. */
+export const LISTS = ['device', 'peer', 'guide'] as const;
+export const OBJECTS = ['source', 'channel', 'push'] as const;
+
+export function isNumeric(option: string): boolean {
+  return [MS, COUNT, '<number>'].includes(OPTIONS[option as keyof Config].value as string);
+}
+
+export function isYesNo(option: string): boolean {
+  return OPTIONS[option as keyof Config].value === undefined;
+}
+
+export const variableOf = (option: string): string =>
+  `HOLDFAST_PUBLISHER_${option.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 
 export const flagOf = (option: string): string =>
   `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

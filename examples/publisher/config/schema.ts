@@ -22,6 +22,9 @@ const yesNo = z.boolean('true or false');
 const oneOf = <const T extends readonly string[]>(values: T) =>
   z.enum(values, values.map((value) => `"${value}"`).join(' or '));
 
+const tokenForm = 'a text of 16 to 1024 characters without blanks';
+const token = z.string(tokenForm).regex(/^[\x21-\x7e]{16,1024}$/, tokenForm);
+
 const addressForm = 'an address that ffmpeg can read: a complete http(s)://… or other URL, or a file';
 const url = text(addressForm).refine(hasIdentity, addressForm);
 const urls = z.union([url.transform((one) => [one]), z.array(url, 'a list').min(1, 'a list with an address')], {
@@ -133,7 +136,9 @@ export interface Config {
   readonly preview: boolean;
 
   readonly operatorToken?: string | undefined;
+  readonly operatorTokenFile?: string | undefined;
   readonly publishToken?: string | undefined;
+  readonly publishTokenFile?: string | undefined;
   readonly log: LogFormat;
   readonly logLevel: LogLevel;
 }
@@ -184,8 +189,10 @@ export const schema: z.ZodType<Config> = z.strictObject({
   hlsIdleMs: whole(1_000, 600_000).default(15_000),
   preview: yesNo.default(true),
 
-  operatorToken: text('a text').min(16, 'at least 16 characters').optional(),
-  publishToken: text('a text').min(16, 'at least 16 characters').optional(),
+  operatorToken: token.optional(),
+  operatorTokenFile: text('a path').optional(),
+  publishToken: token.optional(),
+  publishTokenFile: text('a path').optional(),
   log: oneOf(['pretty', 'json']).default('pretty'),
   logLevel: oneOf(['debug', 'info', 'warn', 'error']).default('info'),
 });

@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs';
+import { redactCredentials } from 'holdfast';
+import { complain, show } from './complaint.ts';
+import { type Flags, UsageError } from './flags.ts';
+import { flagOf, isNumeric, isYesNo, LISTS, OBJECTS, OPTIONS, variableOf } from './options.ts';
+import { CHANNEL_ID, idForm } from './schema.ts';
+
+export type Fields = Record<string, unknown>;
+
+/** One of the places where options are given; those of a later layer win. */
+export interface Layer {
+  readonly fields: Fields;
+  /** What the operator called the option, or a part of it. */
+  where(path: readonly PropertyKey[]): string;
+}
+
+/** Flags and variables that are no fields of the file. */
+export const CONFIG_VARIABLE: string = variableOf('config');
+
+export function fileLayer(path: string): Layer {
+  const { $schema: _, ...fields } = readConfigFile(path);
+  return { fields, where: (steps) => `${path}: ${pathOf(steps)}` };
+}
+
+export function flagLayer(flags: Flags): Layer {
+  const given = Object.keys(OPTIONS).flatMap((option): [string, unknown][] => {
+    const value = flags[flagOf(option).slice(2)];
+    return value === undefined ? [] : [[option, ofFlag(option, value)]];
+  });
+  return { fields: Object.fromEntries(given), where: (steps) => named(steps, flagOf) };
+}
+
+export function environmentLayer(env: NodeJS.ProcessEnv): Layer {
+  const given = Object.keys(OPTIONS).flatMap((option): [string, unknown][] => {
+    const value = env[variableOf(option)] ?? '';
+    return value === '' || isOfKubernetes(value) ? [] : [[option, ofVariable(option, value)]];
+  });
+  return { fields: Object.fromEntries(given), where: (steps) => named(steps, variableOf) };
+}
+
+/** Variables that look like options and are none. No error: an orchestrator may make them of its own. */
+export function unknownVariables(env: NodeJS.ProcessEnv): string[] {
+  const known = new Set([...Object.keys(OPTIONS).map(variableOf), CONFIG_VARIABLE]);
+  return Object.keys(env).filter((name) => name.startsWith(variableOf('')) && !known.has(name));
+}
+
+export function pathOf(path: readonly PropertyKey[]): string {
+  const names = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`));
+  return names.join('').replace(/^\./, '') || 'the configuration';
+}
+
+/** Of what has ids, the id tells which it is. */
+function named([option, ...rest]: readonly PropertyKey[], nameOf: (option: string) => string): string {
+  return [nameOf(String(option)), ...(isObject(String(option)) ? rest.slice(0, 1).map(String) : [])].join(' ');
+}
+
+function readConfigFile(path: string): Fields {
+  try {
+    const file: unknown = JSON.parse(readFileSync(path, 'utf8'), refusePrototype);
+    if (typeof file === 'object' && file !== null && !Array.isArray(file)) return file as Fields;
+  } catch (error) {
+    throw new UsageError(`--config ${path}: ${redactCredentials((error as Error).message)}`);
+  }
+  throw new UsageError(`--config ${path} must hold a JSON object`);
+}
+
+/** Such a field would be dropped without a word. */
+function refusePrototype(name: string, value: unknown): unknown {
+  if (name === '__proto__') throw new SyntaxError('a field may not be named __proto__');
+  return value;
+}
+
+function ofFlag(option: string, value: Flags[string]): unknown {
+  if (isObject(option)) return objectOf(option, flagOf(option), value as readonly string[]);
+  return isNumeric(option) && isDigits(value) ? Number(value) : value;
+}
+
+function ofVariable(option: string, value: string): unknown {
+  const name = variableOf(option);
+  if (isYesNo(option)) return { true: true, false: false }[value] ?? value;
+  if (isList(option)) return value.startsWith('[') ? parsed(name, value) : value.split(',').map((part) => part.trim());
+  if (isObject(option)) return value.startsWith('{') ? parsed(name, value) : objectOf(option, name, value.split(/\s+/));
+  return isNumeric(option) && isDigits(value) ? Number(value) : value;
+}
+
+/** What is given as `<id>=<value>`; a value may be JSON, as in the file. */
+function objectOf(option: string, name: string, given: readonly string[]): Fields {
+  const object: Fields = {};
+  for (const each of given) {
+    const [, id = '', value = ''] = /^([^=]*)=(.*)$/s.exec(each) ?? [];
+    if (!CHANNEL_ID.test(id) || value === '') {
+      const form = option === 'source' ? '<id>=<url>' : '<id>=<json>';
+      throw complain(`${name} must be ${form}, received ${show(each)}; <id> is ${idForm}`);
+    }
+    if (Object.hasOwn(object, id))
+      throw complain(`${name} ${id} is given twice; every ${option} needs an id of its own`);
+    object[id] = /^[[{]/.test(value) ? parsed(`${name} ${id}`, value) : value;
+  }
+  return object;
+}
+
+function parsed(name: string, json: string): unknown {
+  try {
+    return JSON.parse(json, refusePrototype);
+  } catch (error) {
+    throw complain(`${name}: ${redactCredentials((error as Error).message)}`);
+  }
+}
+
+/** Kubernetes tells every container of a service that is named like this program where it is, by the same name. */
+function isOfKubernetes(value: string): boolean {
+  return /^tcp:\/\/[\d.]+:\d+$/.test(value);
+}
+
+function isList(option: string): boolean {
+  return (LISTS as readonly string[]).includes(option);
+}
+
+function isObject(option: string): boolean {
+  return (OBJECTS as readonly string[]).includes(option);
+}
+
+function isDigits(value: unknown): boolean {
+  return typeof value === 'string' && /^\d+$/.test(value);
+}

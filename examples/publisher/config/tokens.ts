@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { complain } from './complaint.ts';
+import type { Fields, Layer } from './layer.ts';
+
+/** The tokens, and what systemd's `LoadCredential=` calls them. */
+const TOKENS = { operatorToken: 'operator-token', publishToken: 'publish-token' } as const;
+
+/**
+ * The tokens that hold: of the last layer that has one, in itself or by its file, else of the credentials that the
+ * service manager hands over.
+ */
+export function tokensOf(layers: readonly Layer[], env: NodeJS.ProcessEnv): Fields {
+  const tokens = Object.entries(TOKENS).map(([option, credential]) => {
+    const file = `${option}File`;
+    const layer = layers.findLast(({ fields }) => fields[option] !== undefined || fields[file] !== undefined);
+    if (!layer) return [option, credentialOf(credential, env)];
+    const { [option]: token, [file]: path } = layer.fields;
+    if (token !== undefined && path !== undefined) throw bothGiven(layer, option, file);
+    return [option, token ?? contentOf(String(path), layer.where([file]))];
+  });
+  return Object.fromEntries(tokens.filter(([, token]) => token !== undefined));
+}
+
+function bothGiven(layer: Layer, option: string, file: string): Error {
+  return complain(`${layer.where([option])} and ${layer.where([file])} are both given; give one`);
+}
+
+function credentialOf(name: string, { CREDENTIALS_DIRECTORY }: NodeJS.ProcessEnv): string | undefined {
+  if (!CREDENTIALS_DIRECTORY) return undefined;
+  const path = join(CREDENTIALS_DIRECTORY, name);
+  try {
+    return contentOf(path, `the credential ${name}`);
+  } catch (error) {
+    if ((error as { cause?: NodeJS.ErrnoException }).cause?.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Without the line break that editors put at the end. What it holds is in no complaint. */
+function contentOf(path: string, where: string): string {
+  const token = readToken(path, where).trim();
+  if (/^[\x21-\x7e]{16,1024}$/.test(token)) return token;
+  throw complain(`${where}: ${path} must hold a token of at least 16 characters, without blanks, and nothing else`);
+}
+
+function readToken(path: string, where: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const complaint = complain(`${where}: ${(error as Error).message}`);
+    complaint.cause = error;
+    throw complaint;
+  }
+}
