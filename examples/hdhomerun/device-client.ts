@@ -87,6 +87,17 @@ export class DeviceClient {
     return this.#lineup;
   }
 
+  /** Whether it looks for channels now, so that its lineup is not complete. Emulators that don't tell never do. */
+  async isScanning(options: DeviceCallOptions = {}): Promise<boolean> {
+    const url = new URL('lineup_status.json', this.baseUrl);
+    try {
+      return Number(((await readDocument(url, options)) as { ScanInProgress?: unknown } | null)?.ScanInProgress) === 1;
+    } catch {
+      options.signal?.throwIfAborted();
+      return false;
+    }
+  }
+
   /** What each tuner does now. */
   async status(options: DeviceCallOptions = {}): Promise<readonly TunerStatus[]> {
     const url = new URL('status.json', this.baseUrl);

@@ -8,6 +8,7 @@ import { startDemo } from './demo.ts';
 import { configuredSources, unreadableFiles } from './directory/configured-sources.ts';
 import { Directory } from './directory/directory.ts';
 import { DirectoryReport } from './directory/directory-report.ts';
+import { KeptLineups } from './directory/kept-lineups.ts';
 import { LineupDevice } from './directory/lineup-device.ts';
 import { StartError } from './errors.ts';
 import { EventLog } from './events.ts';
@@ -19,6 +20,7 @@ import { Viewers } from './http/viewers.ts';
 import { channelPath } from './http/views.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
+import { stateDir } from './state/state-directory.ts';
 import { version } from './version.ts';
 
 /** What a publisher gets beside its configuration. */
@@ -36,6 +38,8 @@ export class Publisher implements AsyncDisposable {
   readonly #controls: Controls;
   readonly #channels: Channels;
   readonly #tuners: readonly LineupDevice[];
+  readonly #kept: KeptLineups;
+  readonly #report: DirectoryReport;
   readonly #directory: Directory;
   readonly #simulator: HdhomerunSimulator | undefined;
   readonly #told: Told;
@@ -73,11 +77,13 @@ export class Publisher implements AsyncDisposable {
     this.#controls = createControls(config, log);
     this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg, controls: this.#controls }, log);
     this.#metrics.observe(this.#channels);
-    this.#tuners = [...config.device, ...(simulator ? [simulator.url] : [])].map(
-      (address) => new LineupDevice(address),
-    );
-    const report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
-    this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], report);
+    this.#kept = new KeptLineups(stateDir(config), log);
+    // The demo has another port each time: nothing is to be remembered of it.
+    const demo = simulator ? [new LineupDevice(simulator.url)] : [];
+    this.#tuners = [...config.device.map((address) => new LineupDevice(address, this.#kept)), ...demo];
+    this.#report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
+    const settings = { overrides: config.channel, ids: this.#kept };
+    this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], this.#report, settings);
     const seen = {
       channels: this.#channels,
       tuners: this.#tuners,
@@ -100,7 +106,7 @@ export class Publisher implements AsyncDisposable {
   async #serve(): Promise<void> {
     this.#http = await HttpServer.listen(this.#config, this.#router());
     this.#log.info(`dashboard: ${this.#http.url}`);
-    void this.#directory.start().then(() => this.#warnIfEmpty());
+    void this.#directory.start().then(() => this.#asked());
   }
 
   #router(): ReturnType<typeof createRouter> {
@@ -123,8 +129,11 @@ export class Publisher implements AsyncDisposable {
     this.#log.info(`       or in VLC: Media, Open Network Stream, ${address}`);
   }
 
-  #warnIfEmpty(): void {
-    if (this.#closed || this.#channels.size > 0) return;
+  /** Every provider was asked once. */
+  #asked(): void {
+    if (this.#closed) return;
+    this.#report.complainOfUnused(this.#directory);
+    if (this.#channels.size > 0) return;
     this.#log.warn('no channel is known yet; each is published as soon as it is');
   }
 
@@ -157,6 +166,7 @@ export class Publisher implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#told.feed[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
+    await this.#kept.settled();
     await this.#channels[Symbol.asyncDispose]();
     await this.#controls.supervisor.close();
     await this.#controls.pool.close();

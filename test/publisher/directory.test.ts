@@ -1,17 +1,30 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type ChannelProvider, Directory, isStale, type Offer } from '../../examples/publisher/directory/directory.ts';
+import {
+  type ChannelProvider,
+  Directory,
+  type DirectorySettings,
+  isStale,
+  type Offer,
+  type ProviderKind,
+} from '../../examples/publisher/directory/directory.ts';
 
 const TTL_MS = 30_000;
 
 /** Says what it is told to say, hangs if that is nothing. */
 class Provider implements ChannelProvider {
   readonly name: string;
+  readonly key: string;
+  readonly kind: ProviderKind;
+  readonly initial: readonly Offer[];
   says: readonly Offer[] | Error | undefined;
   asked = 0;
 
-  constructor(name: string, says?: readonly Offer[] | Error) {
+  constructor(name: string, says?: readonly Offer[] | Error, kind: ProviderKind = 'device', initial: Offer[] = []) {
     this.name = name;
+    this.key = name;
     this.says = says;
+    this.kind = kind;
+    this.initial = initial;
   }
 
   async offers(): Promise<readonly Offer[]> {
@@ -28,12 +41,24 @@ const offer = (...ids: [string, ...string[]]): Offer => ({
   sources: [{ url: `http://h/${ids[0]}` }],
 });
 
+/** As a device has it: `5.1` of A. */
+const ofDevice = (device: string, number: string, name: string, more: Partial<Offer> = {}): Offer => ({
+  ids: [number, `${device}-${number}`],
+  name,
+  number,
+  sources: [{ url: `http://${device}/${number}` }],
+  sameAs: `${number} ${name.toLowerCase()}`,
+  ...more,
+});
+
 let directory: Directory;
 const failed = vi.fn();
 const refreshed = vi.fn();
+const changed = vi.fn();
+let settings: DirectorySettings = {};
 
 function start(...providers: Provider[]): Promise<void> {
-  directory = new Directory(providers, { failed, refreshed }, TTL_MS);
+  directory = new Directory(providers, { failed, refreshed, changed }, { ttlMs: TTL_MS, ...settings });
   return directory.start();
 }
 
@@ -45,11 +70,13 @@ describe('the directory', () => {
     vi.useFakeTimers();
   });
 
-  afterEach(() => {
+  afterEach(async () => {
     directory[Symbol.dispose]();
+    await vi.advanceTimersByTimeAsync(0);
     expect(vi.getTimerCount()).toBe(0);
     vi.useRealTimers();
     vi.clearAllMocks();
+    settings = {};
   });
 
   it('is refreshed every third of the ttl, which begins anew each time', async () => {
@@ -128,5 +155,113 @@ describe('the directory', () => {
     await vi.advanceTimersByTimeAsync(TTL_MS);
     expect(failed).not.toHaveBeenCalled();
     expect(provider.asked).toBe(1);
+  });
+
+  it('makes one channel of the same number and name on two devices, with their sources in the order of the devices', async () => {
+    const a = new Provider('A', [ofDevice('A', '5.1', 'Harbour News')]);
+    const b = new Provider('B', [
+      ofDevice('B', '5.1', 'HARBOUR news', { favorite: true }),
+      ofDevice('B', '7.1', 'Sport'),
+    ]);
+    await start(a, b);
+    expect(ids()).toEqual(['5.1', '7.1']);
+    const [merged] = directory.entries;
+    expect(merged).toMatchObject({ name: 'Harbour News', favorite: true, provider: 'A' });
+    expect(merged?.sources.map(({ url }) => url)).toEqual(['http://A/5.1', 'http://B/5.1']);
+    a.says = new Error('down');
+    await vi.advanceTimersByTimeAsync(2 * TTL_MS);
+    expect(staleIds()).toEqual([]);
+    a.says = [ofDevice('A', '7.1', 'Other')];
+    await vi.advanceTimersByTimeAsync(TTL_MS);
+    expect(directory.entries.map(({ id, sources }) => [id, sources.length])).toEqual([
+      ['A-7.1', 1],
+      ['5.1', 1],
+      ['7.1', 1],
+    ]);
+  });
+
+  it('keeps the same number with another name apart, under ids that do not depend on who answers first', async () => {
+    const a = new Provider('A');
+    const b = new Provider('B', [ofDevice('B', '5.1', 'Other')]);
+    const remembered = new Map([
+      ['A-5.1', '5.1'],
+      ['B-5.1', 'B-5.1'],
+    ]);
+    settings = {
+      ids: {
+        get: (own) => remembered.get(own),
+        remember: (news) => {
+          for (const [own, id] of news) remembered.set(own, id);
+        },
+      },
+    };
+    void start(a, b);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(ids()).toEqual(['B-5.1']);
+    a.says = [ofDevice('A', '5.1', 'Harbour News')];
+    await vi.advanceTimersByTimeAsync(TTL_MS);
+    expect(ids()).toEqual(['5.1', 'B-5.1']);
+    expect(Object.fromEntries(remembered)).toEqual({ 'A-5.1': '5.1', 'B-5.1': 'B-5.1' });
+  });
+
+  it('gives a configured source its id, whoever had it before', async () => {
+    const device = new Provider('A', [ofDevice('A', '5.1', 'Harbour News')]);
+    await start(device);
+    expect(ids()).toEqual(['5.1']);
+    await directory.setProviders([new Provider('configuration', [offer('5.1')], 'configured', [offer('5.1')]), device]);
+    expect(directory.entries.map(({ id, kind }) => [id, kind])).toEqual([
+      ['5.1', 'configured'],
+      ['A-5.1', 'device'],
+    ]);
+  });
+
+  it('changes what the operator wants otherwise, by id before number, and says which names no channel', async () => {
+    settings = {
+      overrides: {
+        '5.1': {
+          name: 'News',
+          favorite: true,
+          backup: ['http://b/1', 'http://b/2'],
+          guide: 'news.example',
+          profile: 'web',
+        },
+        'A-7.1': { number: '70', name: 'By id' },
+        '7.1': { name: 'By number' },
+        '9.1': { enabled: false },
+        '99.9': { name: 'Nobody' },
+      },
+    };
+    const lineup = ['5.1', '7.1', '9.1'].map((number) => ofDevice('A', number, 'Name'));
+    await start(new Provider('configuration', [offer('7.1')], 'configured'), new Provider('A', lineup));
+    expect(directory.entries).toMatchObject([
+      { id: '7.1', name: 'By number' },
+      { id: '5.1', name: 'News', number: '5.1', favorite: true, guideId: 'news.example', profile: 'web' },
+      { id: 'A-7.1', name: 'By id', number: '70' },
+    ]);
+    expect(directory.entries[1]?.sources.map(({ url }) => url)).toEqual(['http://A/5.1', 'http://b/1', 'http://b/2']);
+    expect(directory.unusedOverrides).toEqual(['99.9']);
+    expect(directory.kindOf('9.1')).toBe('device');
+  });
+
+  it('lists at once what was known before a provider was asked, as stale if it was so', async () => {
+    const past = new Date(Date.now() - 1);
+    const kept = ofDevice('A', '5.1', 'News', { updatedAt: past, expiresAt: past });
+    void start(new Provider('A', undefined, 'device', [kept]));
+    expect(changed).toHaveBeenCalledTimes(1);
+    expect(staleIds()).toEqual(['5.1']);
+    await vi.advanceTimersByTimeAsync(TTL_MS);
+    expect(staleIds()).toEqual(['5.1']);
+  });
+
+  it('goes on with the providers that stay when they are changed: their channels, ids and clocks', async () => {
+    const a = new Provider('A', [ofDevice('A', '5.1', 'News')]);
+    await start(a, new Provider('B', [ofDevice('B', '7.1', 'Sport')]));
+    await vi.advanceTimersByTimeAsync(TTL_MS / 3 - 1);
+    const again = new Provider('A');
+    void directory.setProviders([new Provider('C'), again]);
+    expect(ids()).toEqual(['5.1']);
+    await vi.advanceTimersByTimeAsync(1);
+    expect([a.asked, again.asked]).toEqual([2, 0]);
+    expect(changed.mock.calls.length).toBeGreaterThan(2);
   });
 });

@@ -127,7 +127,7 @@ export class Channel implements AsyncDisposable {
    * for as long as the directory believes anything: only another viewer can find out that it is well again.
    */
   get isAvailable(): boolean {
-    return !isStale(this.#entry) && !this.#hasJustFailed && !this.refusal;
+    return this.#entry.available !== false && !isStale(this.#entry) && !this.#hasJustFailed && !this.refusal;
   }
 
   get #hasJustFailed(): boolean {

@@ -13,7 +13,8 @@ export function configuredSources(source: Config['source']): ChannelProvider {
       sources: url.map((url) => ({ url })) as [Source, ...Source[]],
     }),
   );
-  return { name: 'configuration', offers: async () => offers };
+  const key = `configuration:${JSON.stringify(source)}`;
+  return { name: 'configuration', key, kind: 'configured', initial: offers, offers: async () => offers };
 }
 
 /** A complaint for each file that can't be read now. It may come later, so that is no reason not to start. */

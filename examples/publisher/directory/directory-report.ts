@@ -10,7 +10,8 @@ export class DirectoryReport implements DirectoryListener {
   readonly #metrics: PublisherMetrics;
   readonly #log: Logger;
   /** The last thing said about each provider. */
-  readonly #said = new Map<ChannelProvider, string>();
+  readonly #said = new WeakMap<ChannelProvider, string>();
+  readonly #complainedOf = new Set<string>();
   #onFirst: (() => void) | undefined;
 
   /** @param onFirst called once, when a channel is known. */
@@ -21,8 +22,11 @@ export class DirectoryReport implements DirectoryListener {
     this.#onFirst = onFirst;
   }
 
-  refreshed(provider: ChannelProvider, directory: Directory): void {
+  changed(directory: Directory): void {
     this.#channels.sync(directory.entries);
+  }
+
+  refreshed(provider: ChannelProvider, directory: Directory): void {
     const entries = directory.entriesOf(provider);
     const list = entries.map(({ id, name }) => (id === name ? id : `${id} ${name}`)).join(', ');
     const news = `${provider.name}: ${entries.length} channel${entries.length === 1 ? '' : 's'}: ${list}`;
@@ -42,6 +46,17 @@ export class DirectoryReport implements DirectoryListener {
       { device: provider.name },
       `${detail}; ${consequence}; trying again in ${retryAfterMs / 1000} s, later at longer intervals`,
     );
+  }
+
+  /** Of each override once: its channel may be in a lineup that can't be read now. */
+  complainOfUnused({ unusedOverrides }: Directory): void {
+    for (const name of unusedOverrides) {
+      if (this.#complainedOf.has(name)) continue;
+      this.#complainedOf.add(name);
+      this.#log.warn(
+        `channel ${name}: no channel has this id or number yet, so that its configuration changes nothing`,
+      );
+    }
   }
 
   #isNews(provider: ChannelProvider, news: string): boolean {

@@ -1,6 +1,8 @@
 import { redactCredentials } from 'holdfast';
 import { DeviceClient, type LineupChannel, type TunerStatus } from '../../hdhomerun/index.ts';
 import type { ChannelProvider, Offer } from './directory.ts';
+import type { KeptLineup, KeptLineups } from './kept-lineups.ts';
+import { type Remembered, remember } from './lineup-memory.ts';
 
 /** How long what the tuners do may be old; the dashboard asks every second, in each open window. */
 const STATUS_AGE_MS = 1_000;
@@ -26,33 +28,67 @@ export interface TunerView {
 /** An HDHomeRun that was named by its address: the channels in its lineup and what its tuners do. */
 export class LineupDevice implements ChannelProvider {
   readonly name: string;
+  readonly key: string;
+  readonly kind = 'device';
+  /** What it had before this program was started; it counts as stale until the device is heard of. */
+  readonly initial: readonly Offer[];
   readonly #address: string;
+  readonly #kept: KeptLineups | undefined;
   #device: DeviceClient | undefined;
-  #lineup: readonly LineupChannel[] = [];
+  #lineup: readonly Remembered[] = [];
   #refreshedAt: Date | undefined;
   #lastError: string | undefined;
   #status: readonly TunerStatus[] = [];
   #statusAt = Number.NEGATIVE_INFINITY;
   #statusRead: Promise<void> | undefined;
 
-  constructor(address: string) {
+  /** @param kept where its lineup outlives a restart of this program */
+  constructor(address: string, kept?: KeptLineups) {
     this.#address = address;
+    this.#kept = kept;
     this.name = redactCredentials(address);
+    this.key = `device:${address}`;
+    const before = kept?.lineup(address);
+    this.#lineup = before?.channels.map((channel) => ({ channel, missing: 0 })) ?? [];
+    this.initial = before ? keptOffers(before) : [];
+  }
+
+  /** The device as it described itself last. */
+  get device(): DeviceClient | undefined {
+    return this.#device;
   }
 
   /** Reads the lineup. The description is read again too: another device may have got this address. */
   async offers(signal: AbortSignal): Promise<readonly Offer[]> {
     try {
       const device = await DeviceClient.at(this.#address, { signal, timeoutMs: READ_TIMEOUT_MS });
-      this.#lineup = await device.lineup({ signal, timeoutMs: READ_TIMEOUT_MS });
+      await this.#read(device, signal);
       this.#device = device;
       this.#refreshedAt = new Date();
       this.#lastError = undefined;
-      return watchable(this.#lineup).map((channel) => offerOf(channel, device));
+      return this.#lineup.map((remembered) => offerOf(remembered, device));
     } catch (error) {
       this.#failed(signal.aborted ? signal.reason : error);
       throw error;
     }
+  }
+
+  /** What is missing now may be so only while the device scans. */
+  async #read(device: DeviceClient, signal: AbortSignal): Promise<void> {
+    const options = { signal, timeoutMs: READ_TIMEOUT_MS };
+    const read = watchable(await device.lineup(options));
+    const before = this.#isSame(device) ? this.#lineup : [];
+    const isMissingSome = before.some(({ channel }) => !read.some(({ number }) => number === channel.number));
+    const isScanning = isMissingSome && (await device.isScanning(options));
+    this.#lineup = remember(before, read, isScanning);
+    const channels = this.#lineup.map(({ channel }) => channel);
+    this.#kept?.keep(this.#address, { deviceId: device.deviceId, readAt: new Date().toISOString(), channels });
+  }
+
+  /** Another device may have got the address: what that has says nothing about the one before. */
+  #isSame({ deviceId }: DeviceClient): boolean {
+    const before = this.#device?.deviceId ?? this.#kept?.lineup(this.#address)?.deviceId;
+    return before === deviceId;
   }
 
   /** For the API. What the tuners do is read now, unless that was done a moment ago. */
@@ -95,16 +131,22 @@ function watchable(lineup: readonly LineupChannel[]): readonly LineupChannel[] {
 }
 
 /** The number is what people call a channel; where two devices have the same, the device's ID tells them apart. */
-function offerOf(channel: LineupChannel, device: DeviceClient): Offer {
-  const id = channel.number.replace(/[^A-Za-z0-9._-]+/g, '-');
-  return {
-    ids: [id, `${device.deviceId}-${id}`],
-    name: channel.name,
-    number: channel.number,
-    sources: [{ url: channel.url, device }],
-    favorite: channel.favorite,
-    hd: channel.hd,
-  };
+function offerOf({ channel, missing }: Remembered, device: DeviceClient): Offer {
+  const offer = { ...lineupOffer(channel, device.deviceId), sources: [{ url: channel.url, device }] as const };
+  // A channel that the lineup does not have now is listed for a while, but nobody is sent to it.
+  return missing > 0 ? { ...offer, available: false } : offer;
+}
+
+function keptOffers({ channels, deviceId, readAt }: KeptLineup): readonly Offer[] {
+  const updatedAt = new Date(readAt);
+  return channels.map((channel) => ({ ...lineupOffer(channel, deviceId), updatedAt, expiresAt: updatedAt }));
+}
+
+function lineupOffer(channel: LineupChannel, deviceId: string): Offer {
+  const { number, name, url, favorite, hd } = channel;
+  const id = number.replace(/[^A-Za-z0-9._-]+/g, '-');
+  const sameAs = `${number} ${name.toLowerCase()}`;
+  return { ids: [id, `${deviceId}-${id}`], name, number, sources: [{ url }], favorite, hd, sameAs };
 }
 
 function tunerView(tuner: TunerStatus): TunerView['tuners'][number] {

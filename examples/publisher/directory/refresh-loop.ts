@@ -26,10 +26,11 @@ export class RefreshLoop implements Disposable {
     this.#failed = failed;
   }
 
-  /** Resolves when the first read is over, whichever way. */
+  /** Reads now, and from then on again and again. Resolves when this first read is over, whichever way. */
   async start(): Promise<void> {
     const nextInMs = await this.#attempt();
     if (this.#closing.signal.aborted) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.start(), nextInMs);
     this.#timer.unref();
   }

@@ -1,0 +1,119 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { HdhomerunSimulator, type LineupChannel } from '../../examples/hdhomerun/index.ts';
+import { KeptLineups } from '../../examples/publisher/directory/kept-lineups.ts';
+import { type Remembered, remember } from '../../examples/publisher/directory/lineup-memory.ts';
+import { createLog } from '../../examples/publisher/log.ts';
+import { eventually } from '../support/eventually.ts';
+import { freePort } from '../support/ports.ts';
+import { patienceMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { PublisherProcess } from './support.ts';
+
+const channel = (number: string): LineupChannel => ({
+  ...{ number, name: `Channel ${number}`, url: `http://h/auto/v${number}` },
+  ...{ hd: false, favorite: false, drm: false },
+});
+
+const lineup = (numbers: string): readonly LineupChannel[] => numbers.split('').map(channel);
+
+/** The numbers after a read, those that are missing in it in brackets. */
+const shown = (all: readonly Remembered[]) =>
+  all.map(({ channel, missing }) => (missing > 0 ? `(${channel.number})` : channel.number)).join('');
+
+describe('the memory of a lineup', () => {
+  it.each([
+    [
+      'one that goes is missing for two reads and gone at the third',
+      ['123', '12', '12', '12'],
+      ['123', '12(3)', '12(3)', '12'],
+    ],
+    ['one that comes back is as before', ['123', '12', '123'], ['123', '12(3)', '123']],
+    ['one that comes is there at once', ['1', '12'], ['1', '12']],
+    ['most that go at once stay', ['123', '1', '1', '1', '1'], ['123', '1(2)(3)', '1(2)(3)', '1(2)(3)', '1(2)(3)']],
+    ['what is missing during a scan is not', ['123', '1s', '1s', '1s', '123'], ['123', '123', '123', '123', '123']],
+    ['a missing count goes on after a scan', ['12', '1', '1s', '1', '1'], ['12', '1(2)', '1(2)', '1(2)', '1']],
+  ])('%s', (_, reads, expected) => {
+    let all: readonly Remembered[] = [];
+    const seen = reads.map((read) => {
+      all = remember(all, lineup(read.replace('s', '')), read.endsWith('s'));
+      return shown(all);
+    });
+    expect(seen).toEqual(expected);
+  });
+
+  it('believes at last that most are gone', () => {
+    let all = remember([], lineup('123'), false);
+    for (let read = 0; read < 60; read++) all = remember(all, lineup('1'), false);
+    expect(shown(all)).toBe('1');
+  });
+});
+
+describe('what is kept of lineups', () => {
+  const log = createLog('json');
+
+  it('outlives the process, with the ids of channels, and is written only if it is news', async () => {
+    const dir = temporaryDirectory();
+    const kept = new KeptLineups(dir, log);
+    kept.keep('10.0.0.1', { deviceId: '1234ABC2', readAt: new Date(0).toISOString(), channels: [channel('5.1')] });
+    kept.remember(new Map([['1234ABC2-5.1', '5.1']]));
+    await kept.settled();
+    const file = join(dir, 'lineups.json');
+    const text = readFileSync(file, 'utf8');
+    kept.keep('10.0.0.1', { deviceId: '1234ABC2', readAt: new Date(1).toISOString(), channels: [channel('5.1')] });
+    await kept.settled();
+    expect(readFileSync(file, 'utf8')).toBe(text);
+    const again = new KeptLineups(dir, log);
+    expect(again.lineup('10.0.0.1')?.channels).toMatchObject([{ number: '5.1' }]);
+    expect(again.get('1234ABC2-5.1')).toBe('5.1');
+  });
+
+  it('is nothing if the file is broken', () => {
+    const dir = temporaryDirectory();
+    writeFileSync(join(dir, 'lineups.json'), '{"lineups":{"a":{"dev');
+    expect(new KeptLineups(dir, log).lineup('a')).toBeUndefined();
+  });
+});
+
+describe('a publisher whose device is down', () => {
+  it('lists its channels at once as stale, under the ids they had, and takes them back', async () => {
+    const [httpPort, stateDir] = [await freePort(), temporaryDirectory()];
+    const args = ['--state-dir', stateDir, '--discovery', 'off', '--device', `127.0.0.1:${httpPort}`];
+    const streams = async (publisher: PublisherProcess) => (await publisher.json('/api/public-streams')).streams;
+    {
+      await using simulator = await HdhomerunSimulator.start({ httpPort });
+      await using publisher = await PublisherProcess.start(args);
+      await publisher.says(/3 channels/);
+      expect(simulator.url).toContain(String(httpPort));
+    }
+    await using publisher = new PublisherProcess(['--port', '0', ...args]);
+    await publisher.says(/dashboard: /, patienceMs(30_000));
+    const stale = ['5.1', '7.1', '9.1'].map((id) => ({ id, stale: true, available: false }));
+    expect(await streams(publisher)).toMatchObject(stale);
+    await using _ = await HdhomerunSimulator.start({ httpPort });
+    const fresh = ['5.1', '7.1', '9.1'].map((id) => ({ id, stale: false, available: true }));
+    await eventually(async () => expect(await streams(publisher)).toMatchObject(fresh), patienceMs(20_000));
+  });
+});
+
+describe('a device that gives a bad lineup', () => {
+  it.each(['empty-lineup', 'garbage-lineup', 'hang-lineup', 'error-5xx', 'reset'] as const)(
+    '(%s) loses no channel, not even over a restart of the publisher',
+    async (fault) => {
+      await using simulator = await HdhomerunSimulator.start();
+      const stateDir = temporaryDirectory();
+      const args = ['--state-dir', stateDir, '--discovery', 'off', '--device', simulator.url];
+      const ids = async (publisher: PublisherProcess) =>
+        (await publisher.json('/api/public-streams')).streams.map(({ id }: { id: string }) => id);
+      {
+        await using publisher = await PublisherProcess.start(args);
+        await publisher.says(/3 channels/);
+      }
+      simulator.misbehave({ fault });
+      await using publisher = new PublisherProcess(['--port', '0', ...args]);
+      await publisher.says(/the 3 of its last lineup stay listed/, patienceMs(30_000));
+      expect(await ids(publisher)).toEqual(['5.1', '7.1', '9.1']);
+    },
+  );
+});
