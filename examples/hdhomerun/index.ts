@@ -31,6 +31,9 @@ export {
 } from './errors.ts';
 export type { DocumentFault, Fault, Misbehaviour, OpeningFault, StreamFault } from './faults.ts';
 export { type FindProgramOptions, findFfmpeg, findFfprobe } from './ffmpeg.ts';
+export { makeRecording, type RecordingOptions } from './make-recording.ts';
+export { Recording } from './recording.ts';
+export { RecordingLoop } from './recording-loop.ts';
 export { DEFAULT_CHANNELS, type SimulatedChannel } from './simulated-device.ts';
 export { HdhomerunSimulator, type SimulatorOptions } from './simulator.ts';
 export type { TunerHolder, TunerState } from './tuner-bank.ts';

@@ -1,17 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DrawnFault, OpeningFault } from './faults.ts';
+import { type OpenFeed, programFeed, recordingFeed } from './feeds.ts';
+import { Playout } from './playout.ts';
+import type { Recording } from './recording.ts';
 import type { SimulatedChannel, SimulatedDevice } from './simulated-device.ts';
 import type { StreamRequest } from './simulated-http.ts';
-import { refuse, SimulatedStream, type StreamProgram } from './simulated-stream.ts';
+import { refuse, SimulatedStream } from './simulated-stream.ts';
 import { testPictureArguments } from './test-picture.ts';
 
 export interface StreamDeskOptions {
   readonly ffmpeg: string;
   readonly size?: { readonly width: number; readonly height: number } | undefined;
+  /** What all channels send, instead of a picture of each. */
+  readonly recording?: Recording | undefined;
   readonly onStreamFailure?: ((error: unknown) => void) | undefined;
 }
 
-const DEFAULT_SIZE = { width: 480, height: 270 };
+export const DEFAULT_SIZE = { width: 480, height: 270 };
 const PROFILES = ['none', 'heavy', 'mobile', 'internet720', 'internet480', 'internet360', 'internet240'];
 
 /** The HTTP status and, mostly, the device's own code. */
@@ -39,6 +44,7 @@ export class StreamDesk {
   readonly #device: SimulatedDevice;
   readonly #options: StreamDeskOptions;
   readonly #streams = new Map<SimulatedStream, Promise<void>>();
+  readonly #playout = new Playout();
 
   constructor(device: SimulatedDevice, options: StreamDeskOptions) {
     this.#device = device;
@@ -70,7 +76,7 @@ export class StreamDesk {
     if (!use) return [503, tuner === undefined ? 805 : 804];
     const stream = new SimulatedStream(client.response, use);
     if (drawn?.fault === 'no-video') stream.refuseLater(drawn.afterMs);
-    else this.#keep(stream, stream.run(this.#programOf(channel, query.duration), drawn?.afterMs ?? 0));
+    else this.#keep(stream, stream.run(this.#feedOf(channel, query.duration), drawn?.afterMs ?? 0));
     return undefined;
   }
 
@@ -81,10 +87,15 @@ export class StreamDesk {
     this.#strike(stream);
   }
 
-  #programOf(channel: SimulatedChannel, duration: string | undefined): StreamProgram {
-    const { ffmpeg, size = DEFAULT_SIZE } = this.#options;
-    const picture = { name: channel.name, toneHz: this.#device.toneOf(channel), ...size };
-    return { ffmpeg, args: testPictureArguments(picture, duration === undefined ? undefined : Number(duration)) };
+  #feedOf(channel: SimulatedChannel, duration: string | undefined): OpenFeed {
+    const { ffmpeg, recording, size = DEFAULT_SIZE } = this.#options;
+    const { name } = channel;
+    const seconds = duration === undefined ? undefined : Number(duration);
+    if (recording) {
+      const program = { index: this.#device.channels.indexOf(channel), name };
+      return recordingFeed(recording, this.#playout, program, seconds && seconds * 1000);
+    }
+    return programFeed(ffmpeg, testPictureArguments({ name, toneHz: this.#device.toneOf(channel), ...size }, seconds));
   }
 
   /** Lets the faults that were ordered strike the streams that run. */

@@ -4,10 +4,10 @@ import type { ServerResponse } from 'node:http';
 import { Transform, type TransformCallback } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ChildExitError, ManagedChild } from 'holdfast';
 import { Deadline } from './deadline.ts';
 import { DEVICE_CODES } from './errors.ts';
 import type { DrawnFault, StreamFault } from './faults.ts';
+import type { Feed, OpenFeed } from './feeds.ts';
 import type { TunerUse } from './tuner-bank.ts';
 
 /** As long as a real device waits for video. */
@@ -33,19 +33,14 @@ class Wire extends Transform {
   }
 }
 
-export interface StreamProgram {
-  readonly ffmpeg: string;
-  readonly args: readonly string[];
-}
-
-/** One client that watches: holds its tuner until its connection is closed, and its ffmpeg as long. */
+/** One client that watches: holds its tuner until its connection is closed, and what feeds it as long. */
 export class SimulatedStream {
   readonly channel: string;
   readonly #response: ServerResponse;
   readonly #use: TunerUse;
   readonly #gone = new AbortController();
   readonly #wire = new Wire();
-  #child: ManagedChild | undefined;
+  #feed: Feed | undefined;
   #isLive = false;
   #drawn: DrawnFault<StreamFault> | undefined;
   #pendingFault: NodeJS.Timeout | undefined;
@@ -57,9 +52,9 @@ export class SimulatedStream {
     response.once('close', () => this.#leave());
   }
 
-  /** The ffmpeg of this stream, once it runs. */
+  /** The ffmpeg of this stream, if it has one, once it runs. */
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.#feed?.pid;
   }
 
   #leave(): void {
@@ -69,14 +64,14 @@ export class SimulatedStream {
     this.#response.destroy();
   }
 
-  /** Streams until the client leaves or the program ends; resolves when the program is gone. */
-  async run({ ffmpeg, args }: StreamProgram, startDelayMs: number): Promise<void> {
+  /** Streams until the client leaves or the feed ends; resolves when what fed it is gone. */
+  async run(open: OpenFeed, startDelayMs: number): Promise<void> {
     const { signal } = this.#gone;
     try {
       if (startDelayMs > 0) await sleep(startDelayMs, undefined, { signal });
-      await using child = await ManagedChild.spawn(ffmpeg, args, { signal, graceMs: 100 });
-      this.#child = child;
-      if (await this.#hasVideo(child)) await this.#send(child);
+      await using feed = await open(signal);
+      this.#feed = feed;
+      if (await this.#hasVideo(feed)) await this.#send(feed);
       else refuse(this.#response, 503, 807);
     } catch (error) {
       if (!signal.aborted) this.#fail(error);
@@ -89,18 +84,18 @@ export class SimulatedStream {
     throw error;
   }
 
-  /** Whether the first bytes came in time. Throws `ChildExitError` if the program ended without any. */
-  async #hasVideo({ name, stdout, exited }: ManagedChild): Promise<boolean> {
+  /** Whether the first bytes came in time. Throws what the feed ended with if there were none. */
+  async #hasVideo({ stream, ended }: Feed): Promise<boolean> {
     using limit = new Deadline(NO_VIDEO_MS, () => undefined, this.#gone.signal);
-    const readable = once(stdout as NodeJS.ReadableStream, 'readable', { signal: limit.signal });
-    await Promise.race([readable, exited]).catch(() => {});
+    const readable = stream.readableLength > 0 || once(stream, 'readable', { signal: limit.signal });
+    await Promise.race([readable, ended]).catch(() => {});
     this.#gone.signal.throwIfAborted();
-    if ((stdout?.readableLength ?? 0) > 0) return true;
+    if (stream.readableLength > 0) return true;
     if (limit.signal.aborted) return false;
-    throw new ChildExitError(name, await exited);
+    throw await ended;
   }
 
-  async #send({ stdout }: ManagedChild): Promise<void> {
+  async #send({ stream }: Feed): Promise<void> {
     this.#response.writeHead(200, {
       'Content-Type': 'video/mpeg',
       'transferMode.dlna.org': 'Streaming',
@@ -108,7 +103,7 @@ export class SimulatedStream {
     });
     this.#isLive = true;
     this.#arm();
-    await pipeline(stdout as NodeJS.ReadableStream, this.#wire, this.#response, { signal: this.#gone.signal });
+    await pipeline(stream, this.#wire, this.#response, { signal: this.#gone.signal });
   }
 
   /** Holds the tuner as if it waited for a signal, then gives up. */
@@ -132,7 +127,7 @@ export class SimulatedStream {
 
   #strike(fault: StreamFault): void {
     if (fault === 'cut') this.#response.socket?.resetAndDestroy();
-    else if (fault === 'end') void this.#child?.terminate('the stream was ordered to end');
+    else if (fault === 'end') this.#feed?.end();
     else this.#wire.fault = fault;
   }
 

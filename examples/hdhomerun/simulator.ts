@@ -8,7 +8,9 @@ import { isStreamFault, type Misbehaviour } from './faults.ts';
 import { findFfmpeg } from './ffmpeg.ts';
 import { answerGetset } from './getset.ts';
 import { localAddressTowards } from './local-address.ts';
+import { sharedRecording } from './make-recording.ts';
 import { type DiscoverReply, TUNER_DEVICE } from './messages.ts';
+import type { Recording } from './recording.ts';
 import { DEFAULT_CHANNELS, type SimulatedChannel, SimulatedDevice } from './simulated-device.ts';
 import { createDeviceServer, type Origins } from './simulated-http.ts';
 import { StreamDesk } from './simulated-stream-desk.ts';
@@ -32,6 +34,17 @@ export interface SimulatorOptions {
   readonly deviceId?: string | undefined;
   /** @default found by `findFfmpeg` */
   readonly ffmpeg?: string | undefined;
+  /**
+   * `per-stream`: an ffmpeg encodes each stream, with the name of its channel in the picture. `shared`: one recording is
+   * made at the start and sent by all, each as a program of its own, so that many channels cost next to nothing.
+   *
+   * @default per-stream, or shared if a recording is given
+   */
+  readonly encoding?: 'per-stream' | 'shared' | undefined;
+  /** MPEG-TS with one program that all channels send in a loop. @default one is made */
+  readonly recording?: Buffer | undefined;
+  /** Megabits per second of the recording that is made, from 0.3 to 50. @default 1 */
+  readonly megabits?: number | undefined;
   /** @default 480 by 270 */
   readonly size?: { readonly width: number; readonly height: number } | undefined;
   /** Closes the simulator. */
@@ -57,20 +70,22 @@ export class HdhomerunSimulator implements AsyncDisposable {
   #discoveryPort: number | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: SimulatorOptions, ffmpeg: string) {
+  private constructor(options: SimulatorOptions, ffmpeg: string, recording: Recording | undefined) {
     const { tuners = 2, channels = DEFAULT_CHANNELS, deviceId = '', bind = '127.0.0.1' } = options;
     if (!Number.isInteger(tuners) || tuners < 1 || tuners > MAX_TUNERS) {
       throw new RangeError(`tuners must be a whole number from 1 to ${MAX_TUNERS}, received ${tuners}`);
     }
     this.#bind = bind;
     this.#device = new SimulatedDevice(deviceId, channels, tuners);
-    this.#desk = new StreamDesk(this.#device, { ...options, ffmpeg });
+    this.#desk = new StreamDesk(this.#device, { ...options, ffmpeg, recording });
   }
 
   /** Rejects with `ProgramNotFoundError` without an ffmpeg, and with `EADDRINUSE` or `EACCES` if a port can't be had. */
   static async start(options: SimulatorOptions = {}): Promise<HdhomerunSimulator> {
     options.signal?.throwIfAborted();
-    const simulator = new HdhomerunSimulator(options, options.ffmpeg ?? findFfmpeg());
+    const recording = await sharedRecording(options);
+    const ffmpeg = options.ffmpeg ?? (recording ? 'ffmpeg' : findFfmpeg());
+    const simulator = new HdhomerunSimulator(options, ffmpeg, recording);
     try {
       await simulator.#listen(options);
     } catch (error) {

@@ -18,7 +18,7 @@ const FRAMES_PER_SECOND = 25;
 export function testPictureArguments(picture: TestPicture, durationSeconds?: number): string[] {
   return [
     ...['-hide_banner', '-nostdin', '-loglevel', 'error'],
-    ...inputs(picture),
+    ...inputs(picture, ['-re']),
     ...['-filter_complex', filters(picture), '-map', '[picture]', '-map', '1:a'],
     ...VIDEO,
     ...AUDIO,
@@ -28,11 +28,37 @@ export function testPictureArguments(picture: TestPicture, durationSeconds?: num
   ];
 }
 
-function inputs({ name, toneHz, width, height }: TestPicture): string[] {
+/** 200 pictures and 375 frames of sound, of which the encoder puts one before the first that it is given. */
+const RECORDED_PICTURES = 200;
+const RECORDED_SAMPLES = 374 * 1024;
+/** Of each second, apart from the pictures: the sound, and the headers of all packets. */
+const SOUND_BITS = 110_000;
+const HEADER_SHARE = 0.035;
+
+/**
+ * Arguments for an ffmpeg that writes eight seconds of the picture as fast as it can, at so many megabits per second from
+ * begin to end, and so that its begin can follow its end: pictures and sound are of equal length.
+ */
+export function recordedPictureArguments(picture: TestPicture, megabits: number): string[] {
+  const rate = String(Math.round(Math.max(50_000, megabits * 1e6 * (1 - HEADER_SHARE) - SOUND_BITS)));
+  const sound = `[1:a]atrim=end_sample=${RECORDED_SAMPLES}[sound]`;
+  return [
+    ...['-hide_banner', '-nostdin', '-loglevel', 'error'],
+    ...inputs(picture, []),
+    ...['-filter_complex', `${filters(picture)};${sound}`, '-map', '[picture]', '-map', '[sound]'],
+    ...ENCODER,
+    ...['-b:v', rate, '-minrate', rate, '-maxrate', rate, '-bufsize', String(Math.round(Number(rate) / 10))],
+    ...['-x264-params', 'nal-hrd=cbr:force-cfr=1:scenecut=0', '-frames:v', String(RECORDED_PICTURES)],
+    ...AUDIO,
+    ...['-f', 'mpegts', '-muxdelay', '0.3', '-muxpreload', '0', '-pat_period', '0.1', '-pcr_period', '20', 'pipe:1'],
+  ];
+}
+
+function inputs({ name, toneHz, width, height }: TestPicture, pace: readonly string[]): string[] {
   const nameCard = `data:image/x-portable-graymap;base64,${renderText(name).toString('base64')}`;
   return [
-    ...['-re', '-f', 'lavfi', '-i', `testsrc2=size=${width}x${height}:rate=${FRAMES_PER_SECOND}`],
-    ...['-re', '-f', 'lavfi', '-i', `sine=frequency=${toneHz}:beep_factor=4:sample_rate=48000`],
+    ...[...pace, '-f', 'lavfi', '-i', `testsrc2=size=${width}x${height}:rate=${FRAMES_PER_SECOND}`],
+    ...[...pace, '-f', 'lavfi', '-i', `sine=frequency=${toneHz}:beep_factor=4:sample_rate=48000`],
     ...['-f', 'image2pipe', '-c:v', 'pgm', '-i', nameCard],
   ];
 }
@@ -46,10 +72,11 @@ function filters({ height }: TestPicture): string {
   );
 }
 
-const VIDEO = [
+const ENCODER = [
   ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-threads', '1'],
-  ...['-g', String(FRAMES_PER_SECOND), '-b:v', '700k', '-maxrate', '700k', '-bufsize', '350k'],
+  ...['-g', String(FRAMES_PER_SECOND)],
 ];
+const VIDEO = [...ENCODER, '-b:v', '700k', '-maxrate', '700k', '-bufsize', '350k'];
 const AUDIO = ['-c:a', 'aac', '-b:a', '96k', '-ac', '2'];
 const OUTPUT = [
   ...['-f', 'mpegts', '-muxdelay', '0', '-muxpreload', '0', '-pat_period', '0.1', '-flush_packets', '1'],

@@ -1,18 +1,32 @@
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
-import { DeviceClient, type Fault, type HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { DeviceClient, type Fault, type HdhomerunSimulator, makeRecording } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { inspectTransportStream } from '../support/transport-stream.ts';
 import { read, readFor, startSimulator } from './support.ts';
 
+let recording: Buffer;
+
+beforeAll(async () => {
+  recording = await makeRecording({ size: { width: 160, height: 90 } });
+});
+
+/** Whichever way the bytes come, the faults are the same. */
+const encodings = ['per-stream', 'shared'] as const;
+let encoding: (typeof encodings)[number];
+
 async function start(): Promise<{ simulator: HdhomerunSimulator; device: DeviceClient }> {
-  const simulator = await startSimulator();
+  const simulator = await startSimulator({ encoding, recording: encoding === 'shared' ? recording : undefined });
   const device = await DeviceClient.at(simulator.url);
   await device.lineup();
   return { simulator, device };
 }
 
-describe('a device told to misbehave', () => {
+describe.each(encodings)('a device (%s) told to misbehave', (each) => {
+  beforeAll(() => {
+    encoding = each;
+  });
+
   test.each<[Fault, object]>([
     ['busy', { name: 'AllTunersInUseError' }],
     ['system-busy', { name: 'SystemBusyError' }],
