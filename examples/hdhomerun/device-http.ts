@@ -1,7 +1,13 @@
 import { get, type IncomingMessage } from 'node:http';
 import { redactCredentials } from 'holdfast';
 import { Deadline } from './deadline.ts';
-import { DEVICE_CODES, DeviceResponseError, DeviceUnreachableError, deviceErrorOf } from './errors.ts';
+import {
+  DEVICE_CODES,
+  type DeviceError,
+  DeviceResponseError,
+  DeviceUnreachableError,
+  deviceErrorOf,
+} from './errors.ts';
 
 /** HTTP as a device speaks it: a connection per request, closed at once when it is no longer wanted. */
 
@@ -79,7 +85,8 @@ function accept(url: URL, response: IncomingMessage): IncomingMessage {
   throw refusalOf(url, response);
 }
 
-function refusalOf(url: URL, { statusCode: status = 0, headers, statusMessage }: IncomingMessage): Error {
+/** The typed error for an answer that is no stream: by `X-HDHomeRun-Error`, or by its status alone. */
+export function refusalOf(url: URL, { statusCode: status = 0, headers, statusMessage }: IncomingMessage): DeviceError {
   const said = String(headers['x-hdhomerun-error'] ?? '');
   const deviceCode = /^\d{3}\b/.test(said) ? Number.parseInt(said, 10) : undefined;
   const known = deviceCode === undefined ? undefined : DEVICE_CODES[deviceCode];

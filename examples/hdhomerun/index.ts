@@ -8,6 +8,7 @@ export {
   type StreamUrlOptions,
   streamUrl,
 } from './device-client.ts';
+export { refusalOf } from './device-http.ts';
 export { hdhomerunSource, isValidDeviceId, makeDeviceId } from './device-id.ts';
 export { DISCOVERY_PORT, type DiscoveredDevice, type DiscoverOptions, discover } from './discovery.ts';
 export { DiscoveryResponder, type ResponderOptions } from './discovery-responder.ts';

@@ -1,4 +1,4 @@
-import { HoldfastError } from 'holdfast';
+import { HoldfastError, redactCredentials } from 'holdfast';
 
 /** A tuner is needed and none is free. Viewers are told so at once, and when to come again. */
 export class NoTunerError extends HoldfastError {
@@ -49,6 +49,69 @@ export class CodecNotCarriedError extends HoldfastError {
       `MPEG-TS can't carry the codec ${codecs.join(', ')} of this source, and nothing is transcoded here: ` +
         'have it transcoded first, to H.264 and AAC for instance',
     );
+  }
+}
+
+/** What has the source can't be connected to. */
+export class SourceUnreachableError extends HoldfastError {
+  readonly code = 'PUBLISHER_SOURCE_UNREACHABLE';
+  override readonly retryable = true;
+
+  constructor(host: string, why: string, cause: unknown) {
+    super(`${host} can't be reached: ${why}`, { cause });
+  }
+}
+
+/** A source was connected to in vain, or gave no stream, for as long as it may. */
+export class SourceLateError extends HoldfastError {
+  readonly code = 'PUBLISHER_SOURCE_LATE';
+  override readonly retryable = true;
+  /** Whether it had answered, and only its stream did not come. */
+  readonly isAnswered: boolean;
+
+  constructor(url: string, timeoutMs: number, isAnswered: boolean) {
+    const what = isAnswered ? 'answered, but gave no stream' : 'did not answer';
+    super(`${redactCredentials(url)} ${what} within ${Math.round(timeoutMs)} ms (startTimeoutMs)`);
+    this.isAnswered = isAnswered;
+  }
+}
+
+const CLOSINGS = {
+  ended: 'ended its stream',
+  cut: 'cut the connection',
+  stalled: 'stalled',
+} as const;
+
+/** A source that is read without a process is over. */
+export class SourceClosedError extends HoldfastError {
+  readonly code = 'PUBLISHER_SOURCE_CLOSED';
+  override readonly retryable = true;
+  readonly how: keyof typeof CLOSINGS;
+
+  constructor(url: string, how: keyof typeof CLOSINGS, cause?: unknown, stallTimeoutMs?: number) {
+    const reason = cause instanceof Error ? ` (${(cause as NodeJS.ErrnoException).code ?? cause.message})` : '';
+    const silence = stallTimeoutMs === undefined ? '' : `: no byte for ${stallTimeoutMs} ms (stallTimeoutMs)`;
+    super(`${url} ${CLOSINGS[how]}${reason}${silence}`, cause === undefined ? undefined : { cause });
+    this.how = how;
+  }
+}
+
+/** A source sends its readers on, and nowhere that can be read. */
+export class RedirectError extends HoldfastError {
+  readonly code = 'PUBLISHER_REDIRECT';
+
+  constructor(url: string, where: string) {
+    super(`${url} redirects ${where}; give the address of the stream itself`);
+  }
+}
+
+/** A page or a document came where a stream was expected. */
+export class NotAStreamError extends HoldfastError {
+  readonly code = 'PUBLISHER_NOT_A_STREAM';
+
+  constructor(url: string, begin: Buffer) {
+    const excerpt = JSON.stringify(redactCredentials(begin.toString('utf8', 0, 80).trim()));
+    super(`${url} answers with a document and no stream: ${excerpt}; open it in a browser to see what it wants`);
   }
 }
 

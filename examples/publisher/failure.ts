@@ -15,8 +15,17 @@ import {
   SpawnError,
   SubscriberLimitError,
 } from 'holdfast';
-import { type DeviceClient, ProgramNotFoundError, type TunerStatus } from '../hdhomerun/index.ts';
-import { NoTunerError, PublisherFullError } from './errors.ts';
+import {
+  AllTunersInUseError,
+  DEVICE_CODES,
+  type DeviceClient,
+  DeviceError,
+  ProgramNotFoundError,
+  SystemBusyError,
+  TunerInUseError,
+  type TunerStatus,
+} from '../hdhomerun/index.ts';
+import { NoTunerError, PublisherFullError, SourceLateError } from './errors.ts';
 
 /** When a viewer who finds every tuner taken may try again. */
 const TUNER_RETRY_MS = 10_000;
@@ -59,6 +68,7 @@ const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error,
   [SubscriberLimitError, { status: 429, title: 'Too many viewers', isOfSource: false, retryAfterMs: VIEWER_RETRY_MS }],
   [ClosedError, { status: 503, title: 'This publisher stops', isOfSource: false }],
   [SourceStartTimeoutError, LATE],
+  [SourceLateError, LATE],
   [ReadyTimeoutError, LATE],
   [AcquireTimeoutError, LATE],
   [ProgramNotFoundError, NO_PROGRAM],
@@ -87,6 +97,7 @@ export function failureOf(error: unknown): Failure {
 function detailsOf(error: unknown, detail: string): Partial<Failure> {
   if (error instanceof SourceBusyError) return { ...conflictOf(error), holder: error.holder };
   if (error instanceof NoTunerError) return { deviceError: error.deviceError };
+  if (error instanceof DeviceError && error.deviceCode !== undefined) return { deviceError: saidBy(error.deviceCode) };
   if (error instanceof RestartRefusedError) return refusalOf(error);
   if (error instanceof SubscriberLimitError) return { detail: `${detail}; see --max-viewers` };
   return {};
@@ -112,21 +123,34 @@ function conflictOf({ key, holder }: SourceBusyError): Partial<Failure> {
   return { title: 'Another channel of this publisher holds this source', detail };
 }
 
+/** What players of an HDHomeRun read in `X-HDHomeRun-Error`. */
+function saidBy(deviceCode: number): string {
+  return `${deviceCode} ${DEVICE_CODES[deviceCode] ?? ''}`.trim();
+}
+
 /**
- * A `NoTunerError` if the end of ffmpeg means that, else the error itself: ffmpeg shows the status of a refusal but not
- * `X-HDHomeRun-Error`, so the device is asked what its tuners do.
+ * A `NoTunerError` if a refusal means that, else the error itself. Of one that does not tell, by `X-HDHomeRun-Error`, and
+ * ffmpeg does not show that, the device is asked what its tuners do.
  */
 export async function noTunerErrorOr(
   error: unknown,
   channel: string,
   device: DeviceClient | undefined,
 ): Promise<unknown> {
+  if (isBusy(error)) return new NoTunerError(channel, saidBy(error.deviceCode as number), retryOf(error), error);
   if (!device || !isUnavailable(error)) return error;
   const tuners = await device.status({ timeoutMs: STATUS_TIMEOUT_MS }).catch((): TunerStatus[] => []);
   const allInUse = tuners.length > 0 && tuners.every(({ channel, targetIp }) => channel ?? targetIp);
   return allInUse ? new NoTunerError(channel, '805 All Tuners In Use', TUNER_RETRY_MS, error) : error;
 }
 
+function isBusy(error: unknown): error is DeviceError {
+  return [AllTunersInUseError, TunerInUseError, SystemBusyError].some((kind) => error instanceof kind);
+}
+
+const retryOf = ({ retryAfterMs = TUNER_RETRY_MS }: DeviceError) => retryAfterMs;
+
 function isUnavailable(error: unknown): boolean {
+  if (error instanceof DeviceError) return error.status === 503 && error.deviceCode === undefined;
   return error instanceof ChildExitError && /HTTP error 503|Server returned 5XX/.test(error.exit.stderrTail);
 }

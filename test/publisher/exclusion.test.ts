@@ -32,7 +32,20 @@ afterAll(async () => {
 afterEach(() => eventually(() => expect(simulator.streams()).toBe(0)));
 
 const spellings = ['5.1', 'auto', 'tuner', 'host', 'encoded', 'cached'];
-const startFirst = () => PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir]);
+/** Of its two ids for one channel the second is read by ffmpeg. */
+const startFirst = async () => {
+  const args = [
+    '--device',
+    simulator.url,
+    '--source',
+    `cached=cache:${simulator.streamUrl('5.1')}`,
+    '--lock-dir',
+    lockDir,
+  ];
+  const first = await PublisherProcess.start(args);
+  await first.says(/3 channels/);
+  return first;
+};
 const encoders = () => processesWith(`:${new URL(simulator.url).port}/`).filter((pid) => commandIsFfmpeg(pid));
 const commandIsFfmpeg = (pid: number) => processesWith('-mpegts_flags').includes(pid);
 
@@ -91,8 +104,9 @@ describe('a second publisher for the same channel', () => {
 
   it('gets the channel right after the first was killed with SIGKILL, whose ffmpeg still holds it for a moment', async () => {
     const first = await startFirst();
-    using held = await Viewer.open(`${first.url}/channels/5.1.ts`);
+    using held = await Viewer.open(`${first.url}/channels/cached.ts`);
     await held.more();
+    expect(encoders()).toHaveLength(1);
     first.kill('SIGKILL');
     await first.exited.catch(() => {});
     using viewer = await Viewer.open(`${second.url}/channels/5.1.ts`);
@@ -100,21 +114,28 @@ describe('a second publisher for the same channel', () => {
     await viewer.more();
   });
 
-  it('gets the channel at once after the first was killed with SIGKILL, whose tuner is free within 250 ms', async () => {
-    const first = await startFirst();
-    using held = await Viewer.open(`${first.url}/channels/5.1.ts`);
-    await held.more();
-    first.kill('SIGKILL');
-    const elapsedMs = await timed(250, async () => {
-      expect(encoders()).toEqual([]);
-      expect(simulator.streams()).toBe(0);
-      expect(await SourceLock.inspect(simulator.source('5.1'), { dir: lockDir })).toBeUndefined();
-    });
-    console.log(`kill -9 to ffmpeg, tuner and lock gone: ${elapsedMs} ms`);
-    using viewer = await Viewer.open(`${second.url}/channels/5.1.ts`);
-    await viewer.more();
-    expect(viewer.status).toBe(200);
-    expect(second.output).toMatch(new RegExp(`took over .* from pid ${first.pid}, which died with it`));
-    await first.exited;
-  });
+  it.each([
+    ['5.1', 0],
+    ['cached', 1],
+  ])(
+    'gets the channel at once after the first was killed with SIGKILL, whose tuner is free within 250 ms (%s)',
+    async (id, processes) => {
+      const first = await startFirst();
+      using held = await Viewer.open(`${first.url}/channels/${id}.ts`);
+      await held.more();
+      expect(encoders()).toHaveLength(processes);
+      first.kill('SIGKILL');
+      const elapsedMs = await timed(250, async () => {
+        expect(encoders()).toEqual([]);
+        expect(simulator.streams()).toBe(0);
+        expect(await SourceLock.inspect(simulator.source('5.1'), { dir: lockDir })).toBeUndefined();
+      });
+      console.log(`kill -9 to ffmpeg, tuner and lock gone: ${elapsedMs} ms`);
+      using viewer = await Viewer.open(`${second.url}/channels/5.1.ts`);
+      await viewer.more();
+      expect(viewer.status).toBe(200);
+      expect(second.output).toMatch(new RegExp(`took over .* from pid ${first.pid}, which died with it`));
+      await first.exited;
+    },
+  );
 });

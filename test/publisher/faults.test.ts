@@ -64,17 +64,18 @@ describe('a channel that can not be opened', () => {
     expect(viewer.status).toBe(200);
   });
 
-  it('is 502 with the words of ffmpeg when the device refuses for another reason', async () => {
+  it('is 502 with the words of the device when it refuses for another reason', async () => {
     simulator.misbehave({ fault: 'tune-failed', times: 1 });
-    const { status, json } = await watch('5.1');
-    expect([status, json.code]).toEqual([502, 'HOLDFAST_CHILD_EXIT']);
-    expect(json.detail).toContain('503 Service Unavailable');
+    const { status, headers, json } = await watch('5.1');
+    expect([status, json.code]).toEqual([502, 'HDHOMERUN_TUNE_FAILED']);
+    expect(headers.get('x-hdhomerun-error')).toBe('806 Tune Failed');
+    expect(json.detail).toContain('answered 503: 806 Tune Failed');
   });
 
   it('is 502 when the device does not have it', async () => {
     const { status, json } = await watch('none');
     expect(status).toBe(502);
-    expect(json.detail).toContain('404 Not Found');
+    expect(json.detail).toContain('answered 404: 801 Unknown Channel');
     expect(await publisher.channel('none')).toMatchObject({ available: false, lastError: { title: json.title } });
   });
 

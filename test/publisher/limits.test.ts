@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { openDescriptors } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { ask, PublisherProcess, Viewer } from './support.ts';
+import { ask, makeRecording, PublisherProcess, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 
@@ -55,16 +56,23 @@ describe('a publisher that is full', () => {
 
   it('of processes answers one more channel with 503 and Retry-After, opens it as soon as one is free', async () => {
     const startTimeoutMs = promisedMs(2_000);
-    await using publisher = await publish('--max-processes', '1', '--start-timeout-ms', String(startTimeoutMs));
-    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    const recording = join(temporaryDirectory(), 'recording.ts');
+    await makeRecording(recording);
+    await using publisher = await publish(
+      ...['--max-processes', '1', '--start-timeout-ms', String(startTimeoutMs)],
+      ...['--source', `file=${recording}`, '--source', `cached=cache:${simulator.streamUrl('7.1')}`],
+    );
+    using viewer = await Viewer.open(`${publisher.url}/channels/file.ts`);
     await viewer.more();
-    const { status, headers, json, elapsedMs } = await ask(`${publisher.url}/channels/7.1.ts`);
-    expect(json.detail).toContain('reads 1 channels already (--max-processes)');
+    const { status, headers, json, elapsedMs } = await ask(`${publisher.url}/channels/cached.ts`);
+    expect(json.detail).toContain('runs 1 processes already (--max-processes)');
     expect([status, json.title, json.code]).toEqual([503, 'This publisher is full', 'PUBLISHER_FULL']);
     expect(headers.get('x-hdhomerun-error')).toBe('805 All Tuners In Use');
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
     expect(elapsedMs).toBeLessThan(startTimeoutMs + promisedMs(500));
-    const waiting = Viewer.open(`${publisher.url}/channels/7.1.ts`);
+    using passed = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    expect(passed.status).toBe(200); // it needs no process
+    const waiting = Viewer.open(`${publisher.url}/channels/cached.ts`);
     viewer.leave();
     using other = await waiting;
     expect(other.status).toBe(200);
@@ -81,7 +89,7 @@ describe('a publisher that is full', () => {
 
   it('of starts at once opens so many, and the others as their turn comes', async () => {
     const ids = Array.from({ length: 20 }, (_, index) => `s${index}`);
-    const sources = ids.flatMap((id) => ['--source', `${id}=http://127.0.0.1:9/${id}`]);
+    const sources = ids.flatMap((id) => ['--source', `${id}=rtsp://127.0.0.1:9/${id}`]);
     await using publisher = await PublisherProcess.start([...sources, '--lock-dir', temporaryDirectory()]);
     const answers = await Promise.all(ids.map((id) => ask(`${publisher.url}/channels/${id}.ts`)));
     expect(answers.map(({ status }) => status)).toEqual(ids.map(() => 502));

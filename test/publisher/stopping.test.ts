@@ -9,22 +9,28 @@ import { eventually } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { PublisherProcess, pidsOfChildren, timed, Viewer } from './support.ts';
+import { makeRecording, PublisherProcess, pidsOfChildren, timed, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 const lockDir = temporaryDirectory(afterAll);
+const recording = join(temporaryDirectory(afterAll), 'recording.ts');
 
 beforeAll(async () => {
+  await makeRecording(recording);
   simulator = await HdhomerunSimulator.start();
 });
 
 afterAll(() => simulator.close());
 afterEach(() => eventually(() => expect(simulator.streams()).toBe(0)));
 
-/** A publisher that streams two channels, and every process that it started. */
+/** A publisher that streams two channels by ffmpeg and one without, and every process that it started. */
 async function streaming(before = ''): Promise<{ publisher: PublisherProcess; children: number[] }> {
-  const publisher = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir], {}, before);
-  const viewers = await Promise.all(['5.1', '7.1'].map((id) => Viewer.open(`${publisher.url}/channels/${id}.ts`)));
+  const sources = ['--source', `film=${recording}`, '--source', `cached=cache:${simulator.streamUrl('7.1')}`];
+  const args = ['--device', simulator.url, ...sources, '--lock-dir', lockDir];
+  const publisher = await PublisherProcess.start(args, {}, before);
+  await publisher.says(/3 channels/);
+  const ids = ['5.1', 'film', 'cached'];
+  const viewers = await Promise.all(ids.map((id) => Viewer.open(`${publisher.url}/channels/${id}.ts`)));
   await Promise.all(viewers.map((viewer) => viewer.more()));
   return { publisher, children: pidsOfChildren(publisher.pid) };
 }

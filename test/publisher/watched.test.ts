@@ -11,7 +11,7 @@ import { eventually, throughout } from '../support/eventually.ts';
 import { openDescriptors } from '../support/processes.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { ask, makeRecording, PublisherProcess, pidsOfChildren, processesWith, Viewer } from './support.ts';
+import { ask, makeRecording, PublisherProcess, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
@@ -43,8 +43,7 @@ describe('a channel that is watched', () => {
     const taking = SourceLock.acquire(source, { dir: lockDir, timeoutMs: patienceMs(30_000), onWarning: () => {} });
     onTestFinished(async () => (await taking).release());
     const before = await publisher.metric('holdfast_source_lock_refused_total');
-    const [ffmpeg] = pidsOfChildren(publisher.pid).filter((pid) => processesWith('auto/v5.1').includes(pid));
-    process.kill(ffmpeg as number, 'SIGKILL');
+    simulator.misbehave({ fault: 'cut', channel: '5.1', times: 1 });
     const lock = await taking;
     await publisher.says(/channel 5\.1: its viewers wait, it is opened again in 5 s \(busy\)/);
     await throughout(2_000, () => expect(viewer.isGone).toBe(false));
@@ -63,7 +62,7 @@ describe('a channel that is watched', () => {
     const [film, ffmpeg] = [join(lockDir, 'film.ts'), join(lockDir, 'ffmpeg.sh')];
     await makeRecording(film);
     writeFileSync(ffmpeg, `#!/bin/sh\ncat ${film}\nexec >&- sleep 60\n`, { mode: 0o755 });
-    const args = ['--source', 'film=http://127.0.0.1:9/x', '--lock-dir', lockDir];
+    const args = ['--source', 'film=rtsp://127.0.0.1:9/x', '--lock-dir', lockDir];
     await using publisher = await PublisherProcess.start(args, { FFMPEG_PATH: ffmpeg });
     using _viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
     await publisher.says(
@@ -96,7 +95,7 @@ describe('a channel that is watched', () => {
     using viewer = await Viewer.open(`${publisher.url}/channels/9.1.ts`);
     await viewer.more();
     simulator.misbehave({ fault: 'end', channel: '9.1', times: 1 });
-    await publisher.says(/channel 9\.1: .*ffmpeg ended with exit code 0/);
+    await publisher.says(/channel 9\.1: .*auto\/v9\.1 ended its stream/);
     await viewer.more(200_000, patienceMs(30_000));
   });
 });

@@ -80,19 +80,19 @@ describe('a channel of a device', () => {
     expect(picturesIn(begin)).toBeGreaterThan(0);
   });
 
-  it('frees its tuner and ends ffmpeg within 250 ms of the last viewer', async () => {
+  it('is read without ffmpeg, and its tuner is free within 250 ms of the last viewer', async () => {
     const viewers = [await Viewer.open(channelUrl('5.1')), await Viewer.open(channelUrl('5.1'))];
     await Promise.all(viewers.map((viewer) => viewer.more()));
     viewers[0]?.leave();
     await viewers[1]?.more();
     expect(simulator.streams('5.1')).toBe(1);
-    expect(encoders()).toHaveLength(1);
+    expect(encoders()).toEqual([]);
     viewers[1]?.leave();
     const elapsedMs = await timed(250, () => {
       expect(simulator.streams()).toBe(0);
       expect(encoders()).toEqual([]);
     });
-    console.log(`last viewer to tuner free and ffmpeg gone: ${elapsedMs} ms`);
+    console.log(`last viewer to tuner free: ${elapsedMs} ms`);
   });
 
   it('opens nothing for HEAD', async () => {
@@ -154,7 +154,7 @@ describe('the API', () => {
     expect(channel).toMatchObject({ name: 'Harbour News', number: '5.1', url: '/channels/5.1.ts', state: 'live' });
     expect(channel).toMatchObject({ viewers: 1, source: simulator.streamUrl('5.1'), lastError: null });
     expect(channel.holder).toMatchObject({ pid: publisher.pid, key: `url:${simulator.source('5.1')}` });
-    expect(channel.holder.children).toEqual(encoders());
+    expect(channel.holder.children).toBeUndefined();
     expect(Date.parse(channel.liveSince)).toBeLessThanOrEqual(Date.now());
     expect(channel.bytesOut).toBeGreaterThan(0);
   });

@@ -1,30 +1,25 @@
 import type { ServerResponse } from 'node:http';
 import {
-  AcquireTimeoutError,
   type ChildExit,
   ChildExitError,
   FanoutHub,
   type FanoutSourceContext,
   type LockHolder,
   type LockWarning,
-  type ManagedChild,
   RestartRefusedError,
   redactCredentials,
   SourceBusyError,
   SourceEndedError,
   SourceLock,
-  type SpawnContext,
   type Subscription,
   sourceKey,
-  WaiterLimitError,
 } from 'holdfast';
 import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
 import type { Controls } from '../controls.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
-import { PublisherFullError } from '../errors.ts';
 import { type Failure, failureOf, isFaultOfSource, noTunerErrorOr } from '../failure.ts';
 import type { Logger } from '../log.ts';
-import { startEncoder } from '../pipeline/encoder.ts';
+import { type OpenSource, openSource, type SourceEnd } from '../pipeline/open-source.ts';
 import { Reopening } from './reopening.ts';
 import { identify, namesOf } from './source-identity.ts';
 
@@ -42,10 +37,6 @@ export interface ChannelSettings {
 
 /** What an opening has of the time to start: who waits is told what it failed with, and not only that it took too long. */
 const OPENING_SHARE = 0.9;
-/** What ffmpeg has of what is left of that: its own time-out tells more than that of the pool. */
-const ENCODER_SHARE = 0.95;
-/** When a viewer who finds every process taken may try again. */
-const FULL_RETRY_MS = 10_000;
 /** A dead publisher's ffmpeg is ended by its guard well within this. */
 const ORPHAN_TIMEOUT_MS = 500;
 
@@ -169,55 +160,43 @@ export class Channel implements AsyncDisposable {
     await Promise.all([this.#settings.controls.supervisor.stop(this.#entry.id), this.hub.close()]);
   }
 
-  async #open({ signal, use }: FanoutSourceContext): Promise<ManagedChild> {
+  async #open({ signal, use }: FanoutSourceContext): Promise<OpenSource> {
     const { supervisor } = this.#settings.controls;
     this.#isOpen = true;
     try {
-      const child = await supervisor.attempt(this.#entry.id, ({ signal }) => this.#start({ signal, use }), { signal });
-      void child.closed.then((exit) => this.#ended(exit, signal));
-      return child;
+      const source = await supervisor.attempt(this.#entry.id, ({ signal }) => this.#start({ signal, use }), { signal });
+      void source.closed.then((end) => this.#ended(end, signal));
+      return source;
     } catch (error) {
       this.#isOpen = false;
       throw error;
     }
   }
 
-  #ended(exit: ChildExit, { reason }: AbortSignal): void {
+  #ended(end: SourceEnd, { reason }: AbortSignal): void {
     this.#isOpen = false;
     this.#closed();
     // Of any other end the hub tells.
     if (this.hub.state === 'closed') return;
-    if (exit.reason === 'exited' && exit.code === 0) this.#failed(new ChildExitError('ffmpeg', exit));
+    if (isCleanExit(end)) this.#failed(new ChildExitError('ffmpeg', end));
     else if (reason instanceof SourceEndedError && reason.cause === undefined) this.#failed(reason);
   }
 
-  async #start({ signal, use }: FanoutSourceContext): Promise<ManagedChild> {
+  async #start({ signal, use }: FanoutSourceContext): Promise<OpenSource> {
     const { sources, name, id } = this.#entry;
-    const { url, device: known } = sources[0];
-    const { controls, startTimeoutMs, stallTimeoutMs } = this.#settings;
+    const [source] = sources;
+    const { controls, startTimeoutMs, stallTimeoutMs, ffmpeg } = this.#settings;
     const deadline = performance.now() + OPENING_SHARE * startTimeoutMs;
-    const ffmpeg = this.#settings.ffmpeg();
-    const { names, device } = await identify(url, known, signal);
+    const { names, device } = await identify(source.url, source.device, signal);
     this.#openedKeys = keysOf(names);
     const holds = use(await this.#lock(names, signal));
-    const leftMs = () => Math.max(1, deadline - performance.now());
-    const spawn = ({ signal }: SpawnContext) => {
-      const startTimeoutMs = ENCODER_SHARE * leftMs();
-      return startEncoder(ffmpeg, { url, name }, { holds, startTimeoutMs, stallTimeoutMs, signal });
-    };
+    const leftMs = Math.max(1, deadline - performance.now());
+    const terms = { signal, holds, pool: controls.pool, key: id, startTimeoutMs: leftMs, stallTimeoutMs, ffmpeg };
     try {
-      return use(await controls.pool.acquire(spawn, { key: id, signal, timeoutMs: leftMs() })).child;
+      return await openSource(source, name, terms);
     } catch (error) {
-      if (isOfFullPool(error)) throw this.#full(error);
       throw await noTunerErrorOr(error, id, device);
     }
-  }
-
-  #full(cause: unknown): PublisherFullError {
-    const { max, active, starting } = this.#settings.controls.pool.stats();
-    const why =
-      active + starting >= max ? `reads ${max} channels already (--max-processes)` : 'opens too many channels at once';
-    return new PublisherFullError(why, FULL_RETRY_MS, cause);
   }
 
   /** Who comes second is told at once who is first; only what a dead publisher left behind is waited for, it ends. */
@@ -268,10 +247,9 @@ export class Channel implements AsyncDisposable {
   }
 }
 
-/** It may have had a process at last, but too late to be given up for that it took too long. */
-function isOfFullPool(error: unknown): boolean {
-  if (error instanceof AcquireTimeoutError) return error.queuedMs > error.waitedMs / 2;
-  return error instanceof WaiterLimitError;
+/** Of a file or stream that was over; nothing that is watched live should be. */
+function isCleanExit(end: SourceEnd | ChildExit): end is ChildExit {
+  return end.reason === 'exited' && 'code' in end && end.code === 0;
 }
 
 function namedKeys({ sources }: DirectoryEntry): ReadonlySet<string> {
