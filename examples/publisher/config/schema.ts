@@ -6,8 +6,11 @@ import type { LogFormat, LogLevel } from '../log.ts';
 export const CHANNEL_ID: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 export const idForm = 'an id: a letter or digit, then up to 63 letters, digits, and . _ -';
 
-/** What the streams of a channel can be turned into; `copy` is the stream as it comes. */
-export const PROFILES = ['copy', 'web', 'low', 'audio'] as const;
+/**
+ * What the streams of a channel can be turned into: `copy` is the stream as it comes, `web` has up to 720 lines and plays in
+ * browsers, `sd` 480, `low` 360, `tiny` 240, and `audio` has sound alone.
+ */
+export const PROFILES = ['copy', 'web', 'sd', 'low', 'tiny', 'audio'] as const;
 export type Profile = (typeof PROFILES)[number];
 
 export const HARDWARE = ['auto', 'none', 'vaapi', 'qsv', 'nvenc', 'v4l2m2m'] as const;

@@ -46,12 +46,18 @@ function transportArguments(url: string): string[] {
   return /^rtsps?:/i.test(url) ? ['-rtsp_transport', 'tcp'] : [];
 }
 
-/** PAT and PMT come ten times a second: a viewer that joins needs one to begin. Nothing is held back for muxing. */
 function outputArguments({ name }: EncoderInput): string[] {
-  const streams = ['-map', '0:v?', '-map', '0:a?', '-c', 'copy'];
+  return ['-map', '0:v?', '-map', '0:a?', '-c', 'copy', ...muxArguments(name)];
+}
+
+/**
+ * MPEG-TS on stdout. PAT and PMT come ten times a second: a viewer that joins needs one to begin. Nothing is held back for
+ * muxing.
+ */
+export function muxArguments(name: string): string[] {
   const service = ['-metadata', `service_name=${name}`, '-metadata', 'service_provider=holdfast'];
   const mux = ['-f', 'mpegts', '-mpegts_flags', '+resend_headers', '-pat_period', '0.1', '-sdt_period', '0.5'];
-  return [...streams, ...service, ...mux, '-muxdelay', '0', '-muxpreload', '0', '-flush_packets', '1', 'pipe:1'];
+  return [...service, ...mux, '-muxdelay', '0', '-muxpreload', '0', '-flush_packets', '1', 'pipe:1'];
 }
 
 /** The file that an input is, absolute; undefined for what has another scheme. */
