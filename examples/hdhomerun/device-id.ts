@@ -8,6 +8,12 @@ export function isValidDeviceId(deviceId: string): boolean {
   return /^[0-9a-f]{8}$/i.test(deviceId) && checksum(deviceId) === 0;
 }
 
+/** What a DeviceID of this form would be if its last digit were right. */
+export function correctedDeviceId(deviceId: string): string {
+  const sevenNibbles = deviceId.slice(0, 7);
+  return `${sevenNibbles}${checksum(sevenNibbles).toString(16)}`.toUpperCase();
+}
+
 /**
  * A valid DeviceID that is always the same for the same seed: two installations with their own seeds don't collide. It
  * begins with 1A to 1F, which no model of the makers does: by theirs, libhdhomerun knows the models that are too old for
@@ -15,8 +21,7 @@ export function isValidDeviceId(deviceId: string): boolean {
  */
 export function makeDeviceId(seed: string): string {
   const hash = createHash('sha256').update(seed).digest();
-  const sevenNibbles = `1${'abcdef'[hash.readUInt8(31) % 6]}${hash.toString('hex').slice(0, 5)}`;
-  return `${sevenNibbles}${checksum(sevenNibbles).toString(16)}`.toUpperCase();
+  return correctedDeviceId(`1${'abcdef'[hash.readUInt8(31) % 6]}${hash.toString('hex').slice(0, 5)}`);
 }
 
 /** The identity of a channel of a device, whatever address it is reached by: what a `SourceLock` is taken on. */

@@ -1,5 +1,5 @@
-/** The HDHomeRun protocol: a client for devices, and a device to test against. */
-export { type ControlOptions, getVariable, setVariable } from './control.ts';
+/** The HDHomeRun protocol: a client for devices, what being one takes, and a device to test against. */
+export { type ControlOptions, ControlServer, type ControlServerOptions, getVariable, setVariable } from './control.ts';
 export {
   type DeviceCallOptions,
   DeviceClient,
@@ -8,8 +8,23 @@ export {
   type StreamUrlOptions,
   streamUrl,
 } from './device-client.ts';
+export {
+  deviceUuid,
+  deviceXml,
+  discoverDocument,
+  lineupDocument,
+  lineupM3u,
+  lineupStatusDocument,
+  lineupXml,
+  MEDIA_SERVER,
+  type Scan,
+  type ServedChannel,
+  type ServedDevice,
+  type ServedTuner,
+  tunerDocument,
+} from './device-documents.ts';
 export { refusalOf } from './device-http.ts';
-export { hdhomerunSource, isValidDeviceId, makeDeviceId } from './device-id.ts';
+export { correctedDeviceId, hdhomerunSource, isValidDeviceId, makeDeviceId } from './device-id.ts';
 export { DISCOVERY_PORT, type DiscoveredDevice, type DiscoverOptions, discover } from './discovery.ts';
 export { DiscoveryResponder, type ResponderOptions } from './discovery-responder.ts';
 export type { DeviceDescription, LineupChannel, TunerStatus } from './documents.ts';
@@ -32,9 +47,22 @@ export {
 } from './errors.ts';
 export type { DocumentFault, Fault, Misbehaviour, OpeningFault, StreamFault } from './faults.ts';
 export { type FindProgramOptions, findFfmpeg, findFfprobe } from './ffmpeg.ts';
+export {
+  answerGetset,
+  type ControlledDevice,
+  changeLock,
+  IDLE_TUNER,
+  type SetRequest,
+  type TunerLock,
+  type TunerVariables,
+} from './getset.ts';
+export { localAddressTowards } from './local-address.ts';
 export { makeRecording, type RecordingOptions } from './make-recording.ts';
+export { type DiscoverReply, TUNER_DEVICE } from './messages.ts';
+export { broadcastsFor, localNetworks } from './networks.ts';
 export { Recording } from './recording.ts';
 export { RecordingLoop } from './recording-loop.ts';
 export { DEFAULT_CHANNELS, type SimulatedChannel } from './simulated-device.ts';
 export { HdhomerunSimulator, type SimulatorOptions } from './simulator.ts';
+export { SSDP_PORT, type SsdpOptions, SsdpResponder } from './ssdp.ts';
 export type { TunerHolder, TunerState } from './tuner-bank.ts';

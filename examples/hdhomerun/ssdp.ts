@@ -24,8 +24,8 @@ export interface SsdpOptions {
   readonly interfaces: readonly string[];
   /** Where the description is for one who reaches this host by `address`. */
   readonly location: (address: string) => string;
-  /** By which of our addresses a peer reaches this host. */
-  readonly addressTowards: (peer: string) => string | Promise<string>;
+  /** By which of our addresses a peer reaches this host; undefined: it is not to be answered. */
+  readonly addressTowards: (peer: string) => Promise<string | undefined>;
 }
 
 /** Answers M-SEARCH, announces the device when it comes, from time to time, and when it goes. */
@@ -37,9 +37,12 @@ export class SsdpResponder implements AsyncDisposable {
   #answers = 0;
   #isClosed = false;
 
-  /** Rejects with the system's error if the port can't be shared, or if no network takes part in multicast. */
+  /**
+   * Rejects with the system's error if the port can't be shared, or if no network takes part in multicast. Only what is
+   * sent to the group is received; Linux passes that on from every network that anybody on this host has joined.
+   */
   static async start(options: SsdpOptions): Promise<SsdpResponder> {
-    const socket = await openSocket({ address: '0.0.0.0', port: SSDP_PORT, shared: true });
+    const socket = await openSocket({ address: SSDP_GROUP, port: SSDP_PORT, shared: true });
     try {
       join(socket, options.interfaces);
     } catch (error) {
@@ -78,8 +81,9 @@ export class SsdpResponder implements AsyncDisposable {
     this.#answers += 1;
     try {
       await this.#pause(Math.random() * Math.min(search.maxDelayMs, MAX_DELAY_MS));
-      const location = this.#options.location(await this.#options.addressTowards(peer.address));
-      for (const target of targets) await this.#answer(target, location, peer);
+      const address = await this.#options.addressTowards(peer.address);
+      if (address === undefined) return;
+      for (const target of targets) await this.#answer(target, this.#options.location(address), peer);
     } catch {
       // No route back to the peer, or the responder was closed meanwhile.
     } finally {

@@ -24,7 +24,6 @@ export interface TunerUse extends Disposable {
 export class TunerBank {
   readonly #holders: (TunerHolder | undefined)[];
   readonly #opens = new Map<string, number>();
-  readonly #maxStreamsOf = new Map<string, number>();
   #maxStreams = 0;
 
   constructor(count: number) {
@@ -60,7 +59,6 @@ export class TunerBank {
     if (channel === undefined) return;
     this.#opens.set(channel, this.opens(channel) + 1);
     this.#maxStreams = Math.max(this.#maxStreams, this.streams());
-    this.#maxStreamsOf.set(channel, Math.max(this.maxStreamsOf(channel), this.streams(channel)));
   }
 
   /** How often a tuner was taken for this channel, or for any, since the start. */
@@ -77,9 +75,5 @@ export class TunerBank {
 
   get maxStreams(): number {
     return this.#maxStreams;
-  }
-
-  maxStreamsOf(channel: string): number {
-    return this.#maxStreamsOf.get(channel) ?? 0;
   }
 }

@@ -1,15 +1,18 @@
 import { hostname } from 'node:os';
+import { LockDirectoryError, type LockWarning, SourceLock } from 'holdfast';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import { Channels } from './channel/channels.ts';
 import type { Config } from './config/config.ts';
-import { LiveConfig } from './config/live-config.ts';
 import { type Controls, createControls } from './controls.ts';
 import { startDemo } from './demo.ts';
+import { Presence } from './device/presence.ts';
+import { PublishedDevice } from './device/published-device.ts';
 import { configuredSources, unreadableFiles } from './directory/configured-sources.ts';
 import { Directory } from './directory/directory.ts';
 import { DirectoryReport } from './directory/directory-report.ts';
 import { KeptLineups } from './directory/kept-lineups.ts';
 import { LineupDevice } from './directory/lineup-device.ts';
+import { StartError } from './errors.ts';
 import { EventLog } from './events.ts';
 import { type Told, toldOf } from './http/events-routes.ts';
 import type { PublisherView } from './http/overview.ts';
@@ -17,10 +20,9 @@ import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { Viewers } from './http/viewers.ts';
 import { channelPath } from './http/views.ts';
-import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
-import { stateDir } from './state/state-directory.ts';
+import { StateClaim } from './state/claim.ts';
 import { version } from './version.ts';
 
 /** What a publisher gets beside its configuration. */
@@ -28,12 +30,11 @@ interface Around {
   readonly log: Logger;
   readonly events: EventLog;
   readonly simulator: HdhomerunSimulator | undefined;
+  readonly state: StateClaim;
 }
 
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
 export class Publisher implements AsyncDisposable {
-  readonly #live: LiveConfig;
-  /** What holds now, option by option; it changes with a reload. */
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics = new PublisherMetrics();
@@ -46,6 +47,9 @@ export class Publisher implements AsyncDisposable {
   readonly #simulator: HdhomerunSimulator | undefined;
   readonly #told: Told;
   readonly #startedAt = new Date();
+  readonly #state: StateClaim;
+  #device: PublishedDevice | undefined;
+  #presence: Presence | undefined;
   #http: HttpServer | undefined;
   #closed: Promise<void> | undefined;
 
@@ -57,12 +61,13 @@ export class Publisher implements AsyncDisposable {
    */
   static async start(config: Config, log: Logger, events: EventLog = new EventLog()): Promise<Publisher> {
     log.info('starting');
-    await checkLockDirectory(config.lockDir, (text) => log.warn(text));
+    await checkLockDirectory(config.lockDir, log);
     const missing = missingFfmpeg();
     if (missing) log.warn(`${missing}; until then no channel can be watched`);
     for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
     const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
-    const publisher = new Publisher(config, { log, events, simulator });
+    const state = await StateClaim.take(config, log);
+    const publisher = new Publisher(config, { log, events, simulator, state });
     try {
       await publisher.#serve();
     } catch (error) {
@@ -72,15 +77,15 @@ export class Publisher implements AsyncDisposable {
     return publisher;
   }
 
-  private constructor(config: Config, { log, events, simulator }: Around) {
-    this.#live = new LiveConfig(config);
-    this.#config = this.#live.view;
+  private constructor(config: Config, { log, events, simulator, state }: Around) {
+    this.#config = config;
     this.#log = log;
     this.#simulator = simulator;
+    this.#state = state;
     this.#controls = createControls(config, log);
-    this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls }), log);
+    this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg, controls: this.#controls }, log);
     this.#metrics.observe(this.#channels);
-    this.#kept = new KeptLineups(stateDir(config), log);
+    this.#kept = new KeptLineups(state.path, log);
     // The demo has another port each time: nothing is to be remembered of it.
     const demo = simulator ? [new LineupDevice(simulator.url)] : [];
     this.#tuners = [...config.device.map((address) => new LineupDevice(address, this.#kept)), ...demo];
@@ -96,13 +101,6 @@ export class Publisher implements AsyncDisposable {
     this.#told = toldOf(seen, events);
   }
 
-  /** Takes over what is new in a configuration; what did not change is not touched. */
-  async reload(config: Config): Promise<void> {
-    const { applied, waiting } = this.#live.replace(config);
-    if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
-    this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);
-  }
-
   /** Ends every stream, child and lock. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -114,15 +112,24 @@ export class Publisher implements AsyncDisposable {
   }
 
   async #serve(): Promise<void> {
-    this.#http = await HttpServer.listen(this.#config, this.#router());
-    this.#log.info(`dashboard: ${this.#http.url}`);
+    const config = () => this.#config;
+    const parts = { channels: this.#channels, config, refresh: () => this.#directory.start() };
+    const device = await PublishedDevice.create(parts, this.#state.path, this.#log);
+    this.#device = device;
+    const http = await HttpServer.listen(this.#config, this.#router(device));
+    this.#http = http;
+    this.#log.info(`dashboard: ${http.url}`);
+    this.#presence = new Presence({ device, config, port: () => http.port }, this.#log);
+    await this.#presence.apply();
     void this.#directory.start().then(() => this.#asked());
   }
 
-  #router(): ReturnType<typeof createRouter> {
+  #router(device: PublishedDevice): ReturnType<typeof createRouter> {
     return createRouter({
       channels: this.#channels,
       viewers: new Viewers(() => this.#config),
+      device,
+      config: () => this.#config,
       told: this.#told,
       registry: this.#metrics.registry,
       demo: this.#config.demo,
@@ -164,7 +171,7 @@ export class Publisher implements AsyncDisposable {
       demo,
       unready: this.#unready(),
       operable: operatorToken !== undefined,
-      deviceId: null,
+      deviceId: this.#device?.deviceId ?? null,
     };
   }
 
@@ -174,6 +181,7 @@ export class Publisher implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    await this.#presence?.[Symbol.asyncDispose]();
     this.#told.feed[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
     await this.#kept.settled();
@@ -181,8 +189,30 @@ export class Publisher implements AsyncDisposable {
     await this.#controls.supervisor.close();
     await this.#controls.pool.close();
     await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#simulator?.close()]);
+    await this.#device?.lineup.settled();
+    await this.#state[Symbol.asyncDispose]();
     this.#metrics[Symbol.dispose]();
   }
+}
+
+/** A directory that can't be written is said at the start and not to the first viewer. */
+async function checkLockDirectory(dir: string | undefined, log: Logger): Promise<void> {
+  const onWarning = (warning: LockWarning) => {
+    if (warning.code !== 'PER_USER_DIRECTORY') return;
+    log.warn(`locks are in ${warning.path} and exclude only processes of this user; see --lock-dir`);
+  };
+  try {
+    const tried = await SourceLock.tryAcquire('holdfast-publisher:start', { dir, onWarning });
+    if (tried.acquired) await tried.lock.release();
+  } catch (error) {
+    throw error instanceof LockDirectoryError ? lockDirectoryComplaint(error) : error;
+  }
+}
+
+/** What the library advises, behind the last semicolon, is for programmers; here there is a flag. */
+function lockDirectoryComplaint(error: LockDirectoryError): StartError {
+  const reason = error.message.replace(/; [^;]*$/, '');
+  return new StartError(`${reason}; give this user write access, or choose another with --lock-dir`, { cause: error });
 }
 
 function missingFfmpeg(): string | undefined {

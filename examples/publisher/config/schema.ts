@@ -1,5 +1,6 @@
 import { sourceKey } from 'holdfast';
 import { z } from 'zod';
+import { correctedDeviceId, isValidDeviceId } from '../../hdhomerun/index.ts';
 import type { LogFormat, LogLevel } from '../log.ts';
 
 /** What a channel id may be: it is part of a path, and the router takes no longer ones. */
@@ -64,6 +65,7 @@ const pushFields = {
 };
 export const PUSH_FIELDS: readonly string[] = Object.keys(pushFields);
 
+const deviceIdForm = '8 hex digits whose last has the checksum of the others';
 const deviceForm = 'an IP address, a host name or an http URL';
 const advertiseForm = 'an http(s) URL without a password';
 const peerForm = 'the http(s) URL of another publisher';
@@ -165,8 +167,9 @@ export const schema: z.ZodType<Config> = z.strictObject({
 
   friendlyName: text('a text').max(64).optional(),
   deviceId: z
-    .string('8 hex digits')
-    .regex(/^[0-9A-Fa-f]{8}$/, '8 hex digits')
+    .string(deviceIdForm)
+    .regex(/^[0-9A-Fa-f]{8}$/, deviceIdForm)
+    .refine(isValidDeviceId, { error: ({ input }) => `${deviceIdForm}; ${correctedDeviceId(String(input))} has` })
     .optional(),
   tunerCount: whole(1, 64).optional(),
   discovery: oneOf(['auto', 'on', 'off']).default('auto'),

@@ -47,7 +47,11 @@ export function sendProblem(response: ServerResponse, problem: Problem): void {
 }
 
 /** Why a channel could not be opened. Players that know HDHomeRun read the header, others the status. */
-export function sendFailure(response: ServerResponse, channel: string, failure: Failure): void {
+export function sendFailure(
+  response: ServerResponse,
+  channel: string,
+  failure: Omit<Failure, 'status'> & { readonly status: number },
+): void {
   const { deviceError, retryAfterMs, ...problem } = failure;
   if (retryAfterMs !== undefined) response.setHeader('Retry-After', Math.ceil(retryAfterMs / 1000));
   if (deviceError !== undefined) response.setHeader('X-HDHomeRun-Error', deviceError);

@@ -4,6 +4,9 @@ import makeRouter, { type HTTPMethod, type HTTPVersion, type Instance } from 'fi
 import { redactCredentials } from 'holdfast';
 import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channel/channels.ts';
+import type { Config } from '../config/config.ts';
+import type { PublishedDevice } from '../device/published-device.ts';
+import { deviceRoutes } from './device-routes.ts';
 import { eventsRoutes, type Told } from './events-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
@@ -14,6 +17,9 @@ import { publicStream } from './views.ts';
 export interface RouterOptions {
   readonly channels: Channels;
   readonly viewers: Viewers;
+  /** This publisher as an HDHomeRun. */
+  readonly device: PublishedDevice;
+  readonly config: () => Config;
   readonly told: Told;
   readonly registry: Registry;
   readonly demo: boolean;
@@ -60,6 +66,7 @@ function routesOf(options: RouterOptions): Routes {
   return {
     ...assetRoutes(),
     ...eventsRoutes(told),
+    ...deviceRoutes(options),
     'GET /channels/:file': (exchange) => channelFile(exchange, options),
     'GET /api/channels': async ({ response }) => sendJson(response, await channelList(options)),
     'GET /api/public-streams': ({ response }) => {

@@ -1,0 +1,109 @@
+import type { ServerResponse } from 'node:http';
+import type { FanoutHub, Subscription } from 'holdfast';
+import type { Channel } from '../channel/channel.ts';
+import type { Profile } from '../config/schema.ts';
+import { failureOf } from '../failure.ts';
+import { sendFailure } from '../http/responses.ts';
+import type { Exchange } from '../http/router.ts';
+import { householdOf, isRefused, type Viewers } from '../http/viewers.ts';
+import { asDevice } from './device-headers.ts';
+import type { PublishedDevice } from './published-device.ts';
+import { type Refusal, refusal, refusalOf } from './refusals.ts';
+import { isRefusal, type StreamRequest, streamRequestOf } from './stream-request.ts';
+import type { TunerUse } from './virtual-tuners.ts';
+
+/** What streams are served from. */
+export interface StreamParts {
+  readonly device: PublishedDevice;
+  readonly viewers: Viewers;
+}
+
+/** Serves `/auto/v5.1`, or with the number of a tuner `/tuner1/v5.1`, as a device does: to players, the channel's one source. */
+export async function streamAsDevice(exchange: Exchange, parts: StreamParts, tuner?: number): Promise<void> {
+  const { request, response, parameters, query } = exchange;
+  asDevice(response);
+  const name = parameters.channel ?? '';
+  const wanted = streamRequestOf(parts.device, name, query);
+  if (isRefusal(wanted)) return refuse(response, name, wanted);
+  setStreamHeaders(response);
+  // Players look first whether there is something; that needs no tuner.
+  if (request.method === 'HEAD') response.end();
+  else await serve(exchange, wanted, parts, tuner);
+}
+
+async function serve(
+  { request, response }: Exchange,
+  wanted: StreamRequest,
+  { device, viewers }: StreamParts,
+  tuner: number | undefined,
+): Promise<void> {
+  const { channel, number } = wanted.entry;
+  const address = householdOf(request.socket.remoteAddress ?? '');
+  const place = channel.refused ?? viewers.admit(request, channel.entry.id);
+  if (isRefused(place)) return refuse(response, number, refusalOf(place));
+  using _place = place;
+  const use = tuneTo(device, channel, { address, tuner });
+  if (isRefusal(use)) return refuse(response, number, use);
+  using _use = use;
+  response.setHeader('X-HDHomeRun-Resource', use.resource);
+  const error = await watch(response, wanted);
+  if (error !== undefined && !response.headersSent && !response.destroyed) {
+    refuse(response, number, refusalOf(failureOf(error)));
+  }
+}
+
+function tuneTo(
+  { tuners }: PublishedDevice,
+  channel: Channel,
+  { address, tuner }: { readonly address: string; readonly tuner: number | undefined },
+): TunerUse | Refusal {
+  if (tuner === undefined) return tuners.take(channel, address);
+  if (!tuners.has(tuner)) return { status: 404, title: 'Unknown tuner', detail: `there is no tuner${tuner}` };
+  const use = tuners.takeNumber(tuner, channel, address);
+  return use ?? refusal(503, 804, `tuner${tuner} serves another channel, or is locked; take /auto/`);
+}
+
+/** Resolves when it is over, with the error if it never began. */
+async function watch(response: ServerResponse, { entry, profile, durationMs }: StreamRequest): Promise<unknown> {
+  const subscription = subscribe(response, entry.channel, profile);
+  const limit = Number.isFinite(durationMs) ? endAfter(subscription, response, durationMs) : undefined;
+  const { error } = await subscription.ended;
+  limit?.[Symbol.dispose]();
+  return error;
+}
+
+/** As a device without a transcoder does, the stream as it comes is given where there is no rendition of it. */
+function subscribe(response: ServerResponse, channel: Channel, profile: Profile): Subscription {
+  return profile === 'copy' || !hasRenditions(channel)
+    ? channel.watch(response)
+    : channel.rendition(profile).pipe(response);
+}
+
+function hasRenditions(channel: Channel): channel is Channel & { rendition(profile: Profile): FanoutHub } {
+  return 'rendition' in channel;
+}
+
+/** Ends the answer, cleanly, so long after its first byte. */
+function endAfter(subscription: Subscription, response: ServerResponse, durationMs: number): Disposable {
+  let timer: NodeJS.Timeout | undefined;
+  const end = async () => {
+    await subscription[Symbol.asyncDispose]();
+    response.end();
+  };
+  const begin = () => {
+    timer = setTimeout(end, durationMs);
+  };
+  subscription.live.then(begin, () => {});
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+function setStreamHeaders(response: ServerResponse): void {
+  response.setHeader('Content-Type', 'video/mpeg');
+  response.setHeader('Cache-Control', 'no-store');
+  response.setHeader('transferMode.dlna.org', 'Streaming');
+}
+
+function refuse(response: ServerResponse, channel: string, refused: Refusal): void {
+  for (const name of ['transferMode.dlna.org', 'X-HDHomeRun-Resource']) response.removeHeader(name);
+  sendFailure(response, channel, refused);
+}
