@@ -194,6 +194,11 @@ export class HdhomerunSimulator implements AsyncDisposable {
     return this.#device.tuners.maxStreams;
   }
 
+  /** The most tuners that ever streamed this channel at the same time. */
+  maxStreamsOf(channel: string): number {
+    return this.#device.tuners.maxStreamsOf(channel);
+  }
+
   /** The ffmpeg processes of the streams that are open. */
   pids(): readonly number[] {
     return this.#desk.pids();

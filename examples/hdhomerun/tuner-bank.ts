@@ -24,6 +24,7 @@ export interface TunerUse extends Disposable {
 export class TunerBank {
   readonly #holders: (TunerHolder | undefined)[];
   readonly #opens = new Map<string, number>();
+  readonly #maxStreamsOf = new Map<string, number>();
   #maxStreams = 0;
 
   constructor(count: number) {
@@ -59,6 +60,7 @@ export class TunerBank {
     if (channel === undefined) return;
     this.#opens.set(channel, this.opens(channel) + 1);
     this.#maxStreams = Math.max(this.#maxStreams, this.streams());
+    this.#maxStreamsOf.set(channel, Math.max(this.maxStreamsOf(channel), this.streams(channel)));
   }
 
   /** How often a tuner was taken for this channel, or for any, since the start. */
@@ -75,5 +77,9 @@ export class TunerBank {
 
   get maxStreams(): number {
     return this.#maxStreams;
+  }
+
+  maxStreamsOf(channel: string): number {
+    return this.#maxStreamsOf.get(channel) ?? 0;
   }
 }

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
-import { LockDirectoryError, type LockWarning, SourceLock } from 'holdfast';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import { Channels } from './channel/channels.ts';
 import type { Config } from './config/config.ts';
+import { LiveConfig } from './config/live-config.ts';
 import { type Controls, createControls } from './controls.ts';
 import { startDemo } from './demo.ts';
 import { Presence } from './device/presence.ts';
@@ -12,7 +12,6 @@ import { Directory } from './directory/directory.ts';
 import { DirectoryReport } from './directory/directory-report.ts';
 import { KeptLineups } from './directory/kept-lineups.ts';
 import { LineupDevice } from './directory/lineup-device.ts';
-import { StartError } from './errors.ts';
 import { EventLog } from './events.ts';
 import { type Told, toldOf } from './http/events-routes.ts';
 import type { PublisherView } from './http/overview.ts';
@@ -20,6 +19,7 @@ import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { Viewers } from './http/viewers.ts';
 import { channelPath } from './http/views.ts';
+import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
 import { StateClaim } from './state/claim.ts';
@@ -35,6 +35,8 @@ interface Around {
 
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
 export class Publisher implements AsyncDisposable {
+  readonly #live: LiveConfig;
+  /** What holds now, option by option; it changes with a reload. */
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics = new PublisherMetrics();
@@ -61,7 +63,7 @@ export class Publisher implements AsyncDisposable {
    */
   static async start(config: Config, log: Logger, events: EventLog = new EventLog()): Promise<Publisher> {
     log.info('starting');
-    await checkLockDirectory(config.lockDir, log);
+    await checkLockDirectory(config.lockDir, (text) => log.warn(text));
     const missing = missingFfmpeg();
     if (missing) log.warn(`${missing}; until then no channel can be watched`);
     for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
@@ -78,12 +80,13 @@ export class Publisher implements AsyncDisposable {
   }
 
   private constructor(config: Config, { log, events, simulator, state }: Around) {
-    this.#config = config;
+    this.#live = new LiveConfig(config);
+    this.#config = this.#live.view;
     this.#log = log;
     this.#simulator = simulator;
     this.#state = state;
     this.#controls = createControls(config, log);
-    this.#channels = new Channels({ ...config, ffmpeg: findFfmpeg, controls: this.#controls }, log);
+    this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls }), log);
     this.#metrics.observe(this.#channels);
     this.#kept = new KeptLineups(state.path, log);
     // The demo has another port each time: nothing is to be remembered of it.
@@ -99,6 +102,13 @@ export class Publisher implements AsyncDisposable {
       publisher: () => this.#view(),
     };
     this.#told = toldOf(seen, events);
+  }
+
+  /** Takes over what is new in a configuration; what did not change is not touched. */
+  async reload(config: Config): Promise<void> {
+    const { applied, waiting } = this.#live.replace(config);
+    if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
+    this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);
   }
 
   /** Ends every stream, child and lock. Idempotent. */
@@ -193,26 +203,6 @@ export class Publisher implements AsyncDisposable {
     await this.#state[Symbol.asyncDispose]();
     this.#metrics[Symbol.dispose]();
   }
-}
-
-/** A directory that can't be written is said at the start and not to the first viewer. */
-async function checkLockDirectory(dir: string | undefined, log: Logger): Promise<void> {
-  const onWarning = (warning: LockWarning) => {
-    if (warning.code !== 'PER_USER_DIRECTORY') return;
-    log.warn(`locks are in ${warning.path} and exclude only processes of this user; see --lock-dir`);
-  };
-  try {
-    const tried = await SourceLock.tryAcquire('holdfast-publisher:start', { dir, onWarning });
-    if (tried.acquired) await tried.lock.release();
-  } catch (error) {
-    throw error instanceof LockDirectoryError ? lockDirectoryComplaint(error) : error;
-  }
-}
-
-/** What the library advises, behind the last semicolon, is for programmers; here there is a flag. */
-function lockDirectoryComplaint(error: LockDirectoryError): StartError {
-  const reason = error.message.replace(/; [^;]*$/, '');
-  return new StartError(`${reason}; give this user write access, or choose another with --lock-dir`, { cause: error });
 }
 
 function missingFfmpeg(): string | undefined {

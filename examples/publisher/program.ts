@@ -1,17 +1,15 @@
 import { redactCredentials } from 'holdfast';
 import { Publisher } from './app.ts';
-import { load } from './config/config.ts';
-import { HELP, parseFlags, UsageError } from './config/flags.ts';
+import { type Loaded, load } from './config/config.ts';
+import { type Flags, HELP, parseFlags, UsageError } from './config/flags.ts';
+import { checkHost } from './config/host-check.ts';
+import { unknownVariables } from './config/layer.ts';
 import { printedConfig, printedOrigins, printedSchema } from './config/print.ts';
 import { EventLog } from './events.ts';
-import { createLog, type Logger } from './log.ts';
+import { LifeCycle } from './life-cycle.ts';
+import { createLog, type Logger, type LogSettings } from './log.ts';
 import { printable } from './printable.ts';
 import { version } from './version.ts';
-
-/** Past this an orderly end is given up; what is left ends with this process. */
-const STOP_LIMIT_MS = 5_000;
-/** Nobody presses Ctrl-C again because of what happened in so little time. */
-const SAME_SIGNAL_MS = 250;
 
 /** Runs the command line to its end, or until a signal. */
 export async function run(argv: readonly string[]): Promise<void> {
@@ -20,8 +18,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     await main(argv);
   } catch (error) {
     // Of several complaints each has a line.
-    const lines = redactCredentials(messageOf(error)).split('\n').map(printable);
-    process.stderr.write(`holdfast-publisher: ${lines.join('\n')}\n`);
+    process.stderr.write(`holdfast-publisher: ${linesOf(error).join('\n')}\n`);
     process.exit(error instanceof UsageError ? 2 : 1);
   }
 }
@@ -38,41 +35,56 @@ async function main(argv: readonly string[]): Promise<void> {
   else if (flags['print-schema']) process.stdout.write(printedSchema());
   else {
     const loaded = load(flags, process.env);
-    const { config } = loaded;
-    if (flags['print-config']) {
-      process.stdout.write(printedConfig(config));
-      process.stderr.write(printedOrigins(loaded));
-      return;
-    }
-    const events = new EventLog();
-    const log = createLog(config.log, events);
-    const starting = Publisher.start(config, log, events);
-    stopOnSignals(starting, log);
-    await starting;
+    if (flags['print-config']) printConfig(loaded);
+    else if (flags.check) await check(loaded);
+    else await serve(loaded, flags);
   }
 }
 
-/**
- * The first signal ends everything in order, the second at once: the children end with this process either way. One
- * Ctrl-C comes twice to a program that npm runs, from the terminal and from npm.
- */
-function stopOnSignals(starting: Promise<Publisher>, log: Logger): void {
-  let firstAt: number | undefined;
-  const stop = async (signal: NodeJS.Signals) => {
-    if (firstAt !== undefined) {
-      if (performance.now() - firstAt > SAME_SIGNAL_MS) process.exit(1);
-      return;
-    }
-    firstAt = performance.now();
-    log.info(`${signal}: stopping`);
-    setTimeout(() => process.exit(1), STOP_LIMIT_MS).unref();
-    await (await starting).close();
-    log.info('stopped');
-    process.exit(0);
-  };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
+/** What it is where programs read it, and where it is from beside it. */
+function printConfig(loaded: Loaded): void {
+  process.stdout.write(printedConfig(loaded.config));
+  process.stderr.write(printedOrigins(loaded));
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+async function check({ config }: Loaded): Promise<void> {
+  const { complaints, warnings } = await checkHost(config);
+  for (const warning of warnings) process.stdout.write(`warning: ${printable(warning)}\n`);
+  if (complaints.length > 0) throw new UsageError(complaints.join('\n'));
+  process.stdout.write('the configuration can be run\n');
+}
+
+async function serve({ config }: Loaded, flags: Flags): Promise<void> {
+  const events = new EventLog();
+  const settings: LogSettings = { level: config.logLevel };
+  const log = createLog(config.log, events, settings);
+  for (const name of unknownVariables(process.env)) log.warn(`${name} is no option, and not heeded; --help lists them`);
+  const starting = Publisher.start(config, log, events);
+  new LifeCycle(starting, (publisher) => reload({ publisher, flags, log, settings }), log);
+  await starting;
+}
+
+interface Reloaded {
+  readonly publisher: Publisher;
+  readonly flags: Flags;
+  readonly log: Logger;
+  readonly settings: LogSettings;
+}
+
+/** All of the new configuration, or nothing of it. */
+async function reload({ publisher, flags, log, settings }: Reloaded): Promise<void> {
+  try {
+    const { config } = load(flags, process.env);
+    await publisher.reload(config);
+    settings.level = config.logLevel;
+  } catch (error) {
+    log.error(
+      `SIGHUP: the configuration is refused, and what runs goes on as it is:\n  ${linesOf(error).join('\n  ')}`,
+    );
+  }
+}
+
+function linesOf(error: unknown): string[] {
+  const message = error instanceof Error ? error.message : String(error);
+  return redactCredentials(message).split('\n').map(printable);
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createLog, type LogFormat } from '../../examples/publisher/log.ts';
+import { EventLog } from '../../examples/publisher/events.ts';
+import { createLog, type LogFormat, type LogSettings } from '../../examples/publisher/log.ts';
 
 let lines: string[];
 
@@ -41,5 +42,28 @@ describe('the log', () => {
     const record = JSON.parse(lines.join(''));
     expect(record).toMatchObject({ level: 'warn', msg: 'refused', since: since.toISOString(), holder: { pid: 7 } });
     expect(record.err).toEqual({ name: 'TypeError', message: 'no "good"' });
+  });
+
+  it('shows what is at its level or above, which may change, and keeps the rest for the dashboard', () => {
+    const events = new EventLog();
+    const settings: LogSettings = { level: 'warn' };
+    const log = createLog('pretty', events, settings).child({ channel: '5.1' });
+    for (const level of ['debug', 'info', 'warn', 'error'] as const) log[level](level);
+    settings.level = 'debug';
+    log.debug('now');
+    vi.restoreAllMocks();
+    expect(lines.map((line) => line.slice('10:00:00 '.length))).toEqual([
+      'WARN warn\n',
+      'ERROR error\n',
+      'DEBUG now\n',
+    ]);
+    expect(events.after(undefined).events.map(({ text }) => text)).toEqual(['info', 'warn', 'error']);
+  });
+
+  it('does not go on and on with one line, of any channel', () => {
+    const log = createLog('json');
+    for (const channel of ['a', 'b']) for (let count = 0; count < 100; count += 1) log.child({ channel }).warn('again');
+    vi.restoreAllMocks();
+    expect(lines).toHaveLength(40);
   });
 });

@@ -32,6 +32,19 @@ export async function debianProgram(name: string, packages: readonly string[]): 
   }
 }
 
+/** The path of a file in a Debian package, unpacked as programs are; `undefined` where that is so. */
+export async function debianFile(file: string, packages: readonly string[]): Promise<string | undefined> {
+  const installed = join('/', file);
+  if (existsSync(installed)) return installed;
+  try {
+    return join(await unpacked(packages), file);
+  } catch (error) {
+    if (process.env.CI) throw new Error(`${file} can't be had in CI`, { cause: error });
+    console.warn(`skipped: no ${file} here (apt install ${packages.join(' ')}): ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
 function programIn(root: string, name: string): DebianProgram {
   const libraries = ['usr/lib/x86_64-linux-gnu', 'usr/lib/aarch64-linux-gnu', 'usr/lib'].map((path) =>
     join(root, path),

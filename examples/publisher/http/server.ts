@@ -56,7 +56,7 @@ const ADVICE: Record<string, (place: Place) => string> = {
   ENOTFOUND: ({ bind }) => `${bind} is no address and no known name (ENOTFOUND); see --bind`,
 };
 
-function listenError(error: NodeJS.ErrnoException, place: Place): StartError {
+export function listenError(error: NodeJS.ErrnoException, place: Place): StartError {
   const advice = ADVICE[error.code ?? '']?.(place) ?? `${error.message}; see --port and --bind`;
   return new StartError(`cannot listen on ${place.bind}: ${advice}`, { cause: error });
 }

@@ -1,0 +1,117 @@
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { DeviceClient, findFfmpeg } from '../../hdhomerun/index.ts';
+import { unreadableFiles } from '../directory/configured-sources.ts';
+import { listenError } from '../http/server.ts';
+import { checkLockDirectory } from '../lock-directory.ts';
+import { stateDir } from '../state/state-directory.ts';
+import type { Config } from './config.ts';
+
+/** What is known of a configuration without running it. */
+export interface Verdict {
+  /** It would not run. */
+  readonly complaints: readonly string[];
+  /** It would run, and something would be missing. */
+  readonly warnings: readonly string[];
+}
+
+const DEVICE_TIMEOUT_MS = 2_000;
+
+/** Checks everything that can be checked without a tuner. */
+export async function checkHost(config: Config): Promise<Verdict> {
+  const complaints: string[] = [];
+  const warnings = [
+    ...missingFfmpeg(),
+    ...unreadableFiles(config.source),
+    ...missingGuides(config),
+    ...aboutIds(config),
+  ];
+  await checkLockDirectory(config.lockDir, (text) => warnings.push(text)).catch((error) =>
+    complaints.push(textOf(error)),
+  );
+  complaints.push(...stateComplaints(config));
+  const port = await portComplaint(config);
+  if (port) (port.code === 'EADDRINUSE' ? warnings : complaints).push(port.text);
+  const silent = await Promise.all(config.device.map(deviceWarning));
+  return { complaints, warnings: [...warnings, ...silent.flat()] };
+}
+
+function missingFfmpeg(): string[] {
+  try {
+    findFfmpeg();
+    return [];
+  } catch (error) {
+    return [`${textOf(error)}; until then only MPEG-TS over HTTP can be watched`];
+  }
+}
+
+function missingGuides({ guide }: Config): string[] {
+  return guide
+    .filter((address) => !/^https?:/.test(address))
+    .flatMap((path) =>
+      unusable(path, constants.R_OK).map((why) => `guide ${path} ${why}; it is read as soon as it can be`),
+    );
+}
+
+/** What players show as one channel, or what is sent to one place twice. */
+function aboutIds({ source, push, channel }: Config): string[] {
+  const numbers = Object.entries({ ...channel, ...source }).map(([id, { number }]) => [id, number] as const);
+  const urls = Object.entries(push).map(([id, { url }]) => [id, url] as const);
+  return [
+    ...twice(numbers).map(([a, b, number]) => `${a} and ${b} have the same number, ${number}`),
+    ...twice(urls).map(([a, b]) => `the pushes ${a} and ${b} go to the same address`),
+  ];
+}
+
+function twice(given: readonly (readonly [id: string, value: string | undefined])[]): [string, string, string][] {
+  const first = new Map<string, string>();
+  return given.flatMap(([id, value]): [string, string, string][] => {
+    if (value === undefined) return [];
+    const other = first.get(value);
+    if (other === undefined) first.set(value, id);
+    return other === undefined ? [] : [[other, id, value]];
+  });
+}
+
+function stateComplaints(config: Config): string[] {
+  const path = stateDir(config);
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    return [`the state directory ${path} can't be made: ${textOf(error)}; choose another with --state-dir`];
+  }
+  return unusable(path, constants.W_OK).map(
+    (why) => `the state directory ${path} ${why}; choose another with --state-dir`,
+  );
+}
+
+async function portComplaint({ port, bind }: Config): Promise<{ code: string | undefined; text: string } | undefined> {
+  const server = createServer();
+  const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
+  server.once('error', resolve).listen(port, bind, () => resolve(undefined));
+  const error = await promise;
+  server.close();
+  return error && { code: error.code, text: listenError(error, { port, bind }).message };
+}
+
+async function deviceWarning(address: string): Promise<string[]> {
+  try {
+    await DeviceClient.at(address, { timeoutMs: DEVICE_TIMEOUT_MS });
+    return [];
+  } catch (error) {
+    return [`${textOf(error)}; its channels are published as soon as it answers`];
+  }
+}
+
+function unusable(path: string, mode: number): string[] {
+  try {
+    accessSync(path, mode);
+    return [];
+  } catch (error) {
+    return [`can't be ${mode === constants.W_OK ? 'written' : 'read'} (${(error as NodeJS.ErrnoException).code})`];
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,26 @@
+import { LockDirectoryError, type LockWarning, SourceLock } from 'holdfast';
+import { StartError } from './errors.ts';
+
+/**
+ * A directory that can't be written is said at the start and not to the first viewer.
+ *
+ * @throws StartError that says why, and what to do.
+ */
+export async function checkLockDirectory(dir: string | undefined, warn: (text: string) => void): Promise<void> {
+  const onWarning = (warning: LockWarning) => {
+    if (warning.code !== 'PER_USER_DIRECTORY') return;
+    warn(`locks are in ${warning.path} and exclude only processes of this user; see --lock-dir`);
+  };
+  try {
+    const tried = await SourceLock.tryAcquire('holdfast-publisher:start', { dir, onWarning });
+    if (tried.acquired) await tried.lock.release();
+  } catch (error) {
+    throw error instanceof LockDirectoryError ? lockDirectoryComplaint(error) : error;
+  }
+}
+
+/** What the library advises, behind the last semicolon, is for programmers; here there is a flag. */
+function lockDirectoryComplaint(error: LockDirectoryError): StartError {
+  const reason = error.message.replace(/; [^;]*$/, '');
+  return new StartError(`${reason}; give this user write access, or choose another with --lock-dir`, { cause: error });
+}
