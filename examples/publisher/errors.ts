@@ -1,4 +1,5 @@
 import { HoldfastError, redactCredentials } from 'holdfast';
+import type { SwitchReason } from './channel/switches.ts';
 
 /** A tuner is needed and none is free. Viewers are told so at once, and when to come again. */
 export class NoTunerError extends HoldfastError {
@@ -24,6 +25,29 @@ export class PublisherFullError extends HoldfastError {
   constructor(why: string, retryAfterMs: number, cause: unknown) {
     super(`this publisher ${why}`, { cause });
     this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** A live source gives what is no use, or nothing, and the channel goes on without it. */
+export class SourceLostError extends HoldfastError {
+  readonly code = 'PUBLISHER_SOURCE_LOST';
+  override readonly retryable = true;
+  readonly why: SwitchReason;
+
+  constructor(url: string, { why, detail }: { readonly why: SwitchReason; readonly detail: string }) {
+    super(`${redactCredentials(url)} is left: ${detail}`);
+    this.why = why;
+  }
+}
+
+/** A channel has several sources, and none can be read now; its cause is the error that tells most. */
+export class SourcesFailedError extends HoldfastError {
+  readonly code = 'PUBLISHER_SOURCES_FAILED';
+  override readonly retryable = true;
+
+  /** @param said what each source said, addresses included */
+  constructor(channel: string, said: readonly string[], cause: unknown) {
+    super(`none of the sources of channel ${channel} can be read: ${said.join('; ')}`, { cause });
   }
 }
 

@@ -25,7 +25,7 @@ import {
   TunerInUseError,
   type TunerStatus,
 } from '../hdhomerun/index.ts';
-import { NoTunerError, PublisherFullError, SourceLateError } from './errors.ts';
+import { NoTunerError, PublisherFullError, SourceLateError, SourcesFailedError } from './errors.ts';
 
 /** When a viewer who finds every tuner taken may try again. */
 const TUNER_RETRY_MS = 10_000;
@@ -46,52 +46,78 @@ export interface Failure {
   readonly deviceError?: string | undefined;
 }
 
-/** What is said of an error, and whether it tells anything about the source: else its circuit takes no note of it. */
+/**
+ * Whose fault an error is. Of the `source`: its circuit takes note of it. `elsewhere`: others have the source, or nobody could
+ * reach it; that says nothing about it, but another source may do. `here`: of this publisher or this host, so that no other
+ * source would do better.
+ */
+export type Blame = 'source' | 'elsewhere' | 'here';
+
+/** What is said of an error, and whose fault it is. */
 interface Kind extends Pick<Failure, 'status' | 'title' | 'deviceError' | 'retryAfterMs'> {
-  readonly isOfSource: boolean;
+  readonly blame: Blame;
 }
 
 const FULL: Kind = {
-  ...{ status: 503, title: 'This publisher is full', isOfSource: false },
+  ...{ status: 503, title: 'This publisher is full', blame: 'here' },
   ...{ deviceError: '805 All Tuners In Use', retryAfterMs: VIEWER_RETRY_MS },
 };
-const NO_PROGRAM: Kind = { status: 502, title: 'ffmpeg could not be started', isOfSource: false };
-const LATE: Kind = { status: 504, title: 'The source did not start in time', isOfSource: true };
-const UNREADABLE: Kind = { status: 502, title: 'The source could not be read', isOfSource: true };
+const NO_PROGRAM: Kind = { status: 502, title: 'ffmpeg could not be started', blame: 'here' };
+const LATE: Kind = { status: 504, title: 'The source did not start in time', blame: 'source' };
+const UNREADABLE: Kind = { status: 502, title: 'The source could not be read', blame: 'source' };
 
 const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error, said: Kind])[] = [
-  [SourceBusyError, { status: 409, title: 'Another process holds this source', isOfSource: false }],
-  [NoTunerError, { status: 503, title: 'No tuner is free', isOfSource: false }],
-  [RestartRefusedError, { status: 503, title: 'The source failed a moment ago', isOfSource: false }],
+  [SourceBusyError, { status: 409, title: 'Another process holds this source', blame: 'here' }],
+  [NoTunerError, { status: 503, title: 'No tuner is free', blame: 'elsewhere' }],
+  [RestartRefusedError, { status: 503, title: 'The source failed a moment ago', blame: 'elsewhere' }],
   [PublisherFullError, FULL],
   [AdmissionError, FULL],
-  [SubscriberLimitError, { status: 429, title: 'Too many viewers', isOfSource: false, retryAfterMs: VIEWER_RETRY_MS }],
-  [ClosedError, { status: 503, title: 'This publisher stops', isOfSource: false }],
+  [SubscriberLimitError, { status: 429, title: 'Too many viewers', blame: 'here', retryAfterMs: VIEWER_RETRY_MS }],
+  [ClosedError, { status: 503, title: 'This publisher stops', blame: 'here' }],
   [SourceStartTimeoutError, LATE],
   [SourceLateError, LATE],
   [ReadyTimeoutError, LATE],
   [AcquireTimeoutError, LATE],
   [ProgramNotFoundError, NO_PROGRAM],
   [SpawnError, NO_PROGRAM],
-  [LockDirectoryError, { ...UNREADABLE, isOfSource: false }],
+  [LockDirectoryError, { ...UNREADABLE, blame: 'here' }],
 ];
 
+const NO_NETWORK: Kind = { status: 503, title: 'This host has no network', blame: 'elsewhere', retryAfterMs: 5_000 };
+
 function kindOf(error: unknown): Kind {
-  return KINDS.find(([kind]) => error instanceof kind)?.[1] ?? UNREADABLE;
+  if (error instanceof SourcesFailedError) return kindOf(error.cause);
+  const known = KINDS.find(([kind]) => error instanceof kind)?.[1] ?? UNREADABLE;
+  return known.blame === 'source' && isOfNetwork(error) ? NO_NETWORK : known;
+}
+
+/** Without a network all sources fail alike. */
+function isOfNetwork(error: unknown): boolean {
+  const text = error instanceof ChildExitError ? error.exit.stderrTail : error instanceof Error ? error.message : '';
+  return /\b(ENETUNREACH|ENETDOWN)\b|Network is (unreachable|down)/.test(text);
+}
+
+export function blameOf(error: unknown): Blame {
+  return kindOf(error).blame;
 }
 
 /** That others have it, that this host is full or lacks something, says nothing about the source. */
 export function isFaultOfSource(error: unknown): boolean {
-  return kindOf(error).isOfSource;
+  return blameOf(error) === 'source';
 }
 
 export function failureOf(error: unknown): Failure {
-  const { isOfSource: _, ...said } = kindOf(error);
+  if (error instanceof SourcesFailedError) return { ...failureOf(error.cause), ...ownWords(error) };
+  const { blame: _, ...said } = kindOf(error);
   const detail = redactCredentials(error instanceof Error ? error.message : String(error));
   const code = error instanceof HoldfastError ? error.code : undefined;
   const { retryAfterMs } = error as { retryAfterMs?: number };
   const exact = retryAfterMs === undefined ? {} : { retryAfterMs: Math.ceil(retryAfterMs) };
   return { ...said, detail, code, ...exact, ...detailsOf(error, detail) };
+}
+
+function ownWords({ message, code }: SourcesFailedError): Pick<Failure, 'detail' | 'code'> {
+  return { detail: redactCredentials(message), code };
 }
 
 function detailsOf(error: unknown, detail: string): Partial<Failure> {

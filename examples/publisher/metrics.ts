@@ -40,6 +40,7 @@ export class PublisherMetrics implements Disposable {
 
   /** Counts the channels at every scrape. */
   observe(channels: Channels): void {
+    this.#observeReading(channels);
     const gauge: Gauge<'availability'> = new Gauge({
       name: 'publisher_channels',
       help: 'Channels by availability',
@@ -49,6 +50,32 @@ export class PublisherMetrics implements Disposable {
         const counts = { available: 0, unavailable: 0, stale: 0 };
         for (const channel of channels) counts[availabilityOf(channel)] += 1;
         for (const [availability, count] of Object.entries(counts)) gauge.set({ availability }, count);
+      },
+    });
+  }
+
+  /** Read from the channels at every scrape, so that the series of one that is gone are gone too. */
+  #observeReading(channels: Channels): void {
+    const errors: Counter<'channel'> = new Counter({
+      name: 'publisher_continuity_errors_total',
+      help: 'Packets that were missing in what channels read',
+      labelNames: ['channel'],
+      registers: [this.registry],
+      collect() {
+        errors.reset();
+        for (const { entry, continuityErrors } of channels) errors.inc({ channel: entry.id }, continuityErrors);
+      },
+    });
+    const switches: Counter<'channel' | 'why'> = new Counter({
+      name: 'publisher_source_switches_total',
+      help: 'Changes of channels from one of their sources to another',
+      labelNames: ['channel', 'why'],
+      registers: [this.registry],
+      collect() {
+        switches.reset();
+        for (const { entry, switchCounts } of channels) {
+          for (const [why, count] of switchCounts) switches.inc({ channel: entry.id, why }, count);
+        }
       },
     });
   }

@@ -35,6 +35,8 @@ beforeEach(async () => {
     closeAfterMs: 0,
     startTimeoutMs: 5_000,
     stallTimeoutMs: 10_000,
+    failoverAfterMs: 2_500,
+    preferAfterMs: 60_000,
     ffmpeg: findFfmpeg,
     controls,
   };

@@ -1,27 +1,28 @@
 import type { ServerResponse } from 'node:http';
 import {
-  type ChildExit,
-  ChildExitError,
   FanoutHub,
   type FanoutSourceContext,
   type LockHolder,
-  type LockWarning,
   RestartRefusedError,
   redactCredentials,
   SourceBusyError,
-  SourceEndedError,
-  SourceLock,
   type Subscription,
-  sourceKey,
 } from 'holdfast';
-import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
+import { mpegTsJoinPoint, PACKET_BYTES, StreamMonitor } from '../../mpeg-ts/index.ts';
 import type { Controls } from '../controls.ts';
-import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
-import { type Failure, failureOf, isFaultOfSource, noTunerErrorOr } from '../failure.ts';
+import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale, type Source } from '../directory/directory.ts';
+import { SourceLostError } from '../errors.ts';
+import { blameOf, type Failure, failureOf } from '../failure.ts';
 import type { Logger } from '../log.ts';
-import { type OpenSource, openSource, type SourceEnd } from '../pipeline/open-source.ts';
 import { Reopening } from './reopening.ts';
-import { identify, namesOf } from './source-identity.ts';
+import { Returning } from './returning.ts';
+import { namesOf, ranked } from './source-identity.ts';
+import { type ListedSource, SourceList, type SourceState } from './source-list.ts';
+import { keysOf } from './source-locks.ts';
+import { type ReadSource, SourceReader } from './source-reader.ts';
+import { SourceWalk } from './source-walk.ts';
+import { StreamWatch, WATCH_MS } from './stream-watch.ts';
+import { type Switch, Switches, type SwitchReason } from './switches.ts';
 
 /** What all channels have in common. */
 export interface ChannelSettings {
@@ -30,51 +31,76 @@ export interface ChannelSettings {
   readonly startTimeoutMs: number;
   /** A live source that gives nothing for so long is over. */
   readonly stallTimeoutMs: number;
+  /** And one of a channel that has another which may be tried. */
+  readonly failoverAfterMs: number;
+  /** How long a better source must have been well to be read again. */
+  readonly preferAfterMs: number;
   /** The ffmpeg to run; throws an error that says how to get one. */
   readonly ffmpeg: () => string;
   readonly controls: Controls;
 }
 
-/** What an opening has of the time to start: who waits is told what it failed with, and not only that it took too long. */
-const OPENING_SHARE = 0.9;
-/** A dead publisher's ffmpeg is ended by its guard well within this. */
-const ORPHAN_TIMEOUT_MS = 500;
+/** What is known of a source of a channel; no credential is in it. */
+export interface SourceView {
+  readonly source: string;
+  readonly state: SourceState['state'];
+  readonly isReading: boolean;
+  /** What it failed with. */
+  readonly why?: string;
+  /** Until then it is read only if all others fail. */
+  readonly until?: Date;
+}
+
+/** What ended it from outside may be about to end this publisher as well. */
+const OUTSIDE_RETRY_MS = 1_000;
 
 /**
- * One channel: a hub whose source is ffmpeg, which holds the lock of what it reads under every name of it. Nothing runs
- * while nobody watches.
+ * One channel: a hub whose source is the first of its list that can be read, with the lock of it under every name. Nothing
+ * runs while nobody watches. Those who watch stay while it goes from one source to another.
  */
 export class Channel implements AsyncDisposable {
   readonly hub: FanoutHub;
   readonly #settings: ChannelSettings;
   readonly #log: Logger;
-  /** Where the source is now; a device that got another address goes on under the same id. */
   #entry: DirectoryEntry;
-  /** What is known of the source's locks without asking anybody, and what its last opening found out. */
+  readonly #list: SourceList;
+  readonly #reader: SourceReader;
+  readonly #walk: SourceWalk;
+  readonly #switches = new Switches();
+  readonly #monitor = new StreamMonitor();
+  readonly #returning: Returning;
   readonly #reopening: Reopening;
+  /** What is known of the locks of its sources without asking anybody. */
   #namedKeys: ReadonlySet<string>;
-  #openedKeys: ReadonlySet<string> = new Set();
   #openedAt = 0;
-  /** Whether ffmpeg runs, or is about to. */
+  /** Whether a source is read, or is about to. */
   #isOpen = false;
+  #read: ReadSource | undefined;
+  #watching: NodeJS.Timeout | undefined;
   #liveSince: Date | undefined;
   #lastError: (Failure & { readonly at: Date }) | undefined;
 
   constructor(entry: DirectoryEntry, settings: ChannelSettings, log: Logger) {
+    const { id } = entry;
+    const { controls, preferAfterMs } = settings;
+    const { supervisor } = controls;
     this.#entry = entry;
     this.#namedKeys = namedKeys(entry);
     this.#settings = settings;
-    this.#log = log.child({ channel: entry.id });
-    this.#reopening = new Reopening(entry.id, settings.controls.supervisor, this.#log);
-    this.hub = new FanoutHub({
-      name: entry.id,
-      align: PACKET_BYTES,
-      joinPoint: mpegTsJoinPoint(),
-      startTimeoutMs: settings.startTimeoutMs,
-      closeAfterMs: settings.closeAfterMs,
-      source: (context) => this.#open(context),
-      reopen: () => this.#reopening.ask(),
+    this.#log = log.child({ channel: id });
+    const gate = (listed: ListedSource) => supervisor.canRestart(this.#walk.serviceOf(listed));
+    this.#list = new SourceList(gate, preferAfterMs);
+    this.#list.update(ranked(entry.sources));
+    this.#reader = new SourceReader(id, { ...settings, pool: controls.pool }, this.#log);
+    this.#walk = new SourceWalk({
+      ...{ id, supervisor, list: this.#list, reader: this.#reader, switches: this.#switches, log: this.#log },
+      ended: (error) => this.#endedUntold(error),
     });
+    const known = (source: Source) => this.#reader.known(source);
+    const goBack = (to: ListedSource) => this.#goBack(to);
+    this.#returning = new Returning({ list: this.#list, known, preferAfterMs, goBack });
+    this.#reopening = new Reopening(id, () => this.#list.verdict(performance.now()), this.#log);
+    this.hub = this.#makeHub();
     this.#listen();
   }
 
@@ -82,26 +108,19 @@ export class Channel implements AsyncDisposable {
     return this.#entry;
   }
 
+  /** What is read goes on while it is listed. */
   set entry(entry: DirectoryEntry) {
-    if (entry.sources[0].url !== this.#entry.sources[0].url) this.#moved();
     this.#entry = entry;
     this.#namedKeys = namedKeys(entry);
-  }
-
-  /** What failed where it was before says nothing about where it is now. */
-  #moved(): void {
-    this.#openedKeys = new Set();
-    if (this.#isOpen) return;
-    this.#lastError = undefined;
-    const forgotten = this.#settings.controls.supervisor.stop(this.#entry.id);
-    forgotten.catch(() => {}).then(() => this.#openAnew());
-  }
-
-  /** For viewers who wait for where it was; an opening that fails tells of itself. */
-  #openAnew(): void {
-    if (this.#isOpen) return;
-    this.#reopening.askAtOnce();
-    if (this.hub.state === 'opening') this.hub.restart().catch(() => {});
+    const { forgotten, hasNew, isReadingGone } = this.#list.update(ranked(entry.sources));
+    const { supervisor } = this.#settings.controls;
+    const done = Promise.allSettled(forgotten.map((listed) => supervisor.stop(this.#walk.serviceOf(listed))));
+    if (isReadingGone) this.#leave('removed');
+    else if (hasNew && !this.#isOpen) {
+      this.#reader.forget();
+      this.#lastError = undefined;
+      void done.then(() => this.#openAnew());
+    }
   }
 
   get liveSince(): Date | undefined {
@@ -113,8 +132,39 @@ export class Channel implements AsyncDisposable {
     return this.#lastError;
   }
 
+  /** What is being read: its address without credentials, its place in the list, and its tuner if that is known. */
+  get reading(): { readonly source: string; readonly resource: string | null; readonly index: number } | undefined {
+    const { reading } = this.#list;
+    if (!reading || !this.#read) return undefined;
+    const index = this.#list.all.findIndex(({ key }) => key === reading.key);
+    return { source: redactCredentials(reading.source.url), resource: this.#read.resource ?? null, index };
+  }
+
+  /** In order of preference. */
+  get sources(): readonly SourceView[] {
+    return this.#list.states(performance.now()).map(viewOf);
+  }
+
+  /** The last changes from one source to another, and how many there were for each reason. */
+  get switches(): readonly Switch[] {
+    return this.#switches.history;
+  }
+
+  get switchCounts(): ReadonlyMap<SwitchReason, number> {
+    return this.#switches.counts;
+  }
+
+  /** Packets that were missing in what was read, since the channel was made. */
+  get continuityErrors(): number {
+    return this.#monitor.continuityErrors;
+  }
+
+  get bitsPerSecond(): number {
+    return this.#monitor.bitsPerSecond(performance.now());
+  }
+
   /**
-   * A tuner or holder that is busy now may be free for the next viewer. A source that could not be read is not offered,
+   * A tuner or holder that is busy now may be free for the next viewer. A channel that could not be read is not offered,
    * for as long as the directory believes anything: only another viewer can find out that it is well again.
    */
   get isAvailable(): boolean {
@@ -128,10 +178,9 @@ export class Channel implements AsyncDisposable {
 
   /** Why nobody who comes now would see anything for a while; undefined if it can be tried, or runs. */
   get refusal(): RestartRefusedError | undefined {
-    const { id } = this.#entry;
-    const verdict = this.#settings.controls.supervisor.canRestart(id);
-    if (this.#isOpen || verdict.allowed) return undefined;
-    return new RestartRefusedError(id, verdict.why, verdict.retryAfterMs);
+    const verdict = this.#list.verdict(performance.now());
+    if (this.#isOpen || verdict.allowed || verdict.why === 'busy') return undefined;
+    return new RestartRefusedError(this.#entry.id, verdict.why, verdict.retryAfterMs);
   }
 
   /** What a viewer is told who comes while it is refused. */
@@ -147,91 +196,145 @@ export class Channel implements AsyncDisposable {
   /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
   watch(response: ServerResponse): Subscription {
     this.#reopening.askAtOnce();
+    this.#list.askAtOnce(performance.now());
     return this.hub.pipe(response);
   }
 
-  /** Whether a lock is this channel's source, by what is known about it so far. */
+  /** Whether a lock is of a source of this channel, by what is known so far. */
   isSourceOf({ key }: LockHolder): boolean {
-    return this.#namedKeys.has(key) || this.#openedKeys.has(key);
+    return this.#namedKeys.has(key) || this.#reader.openedKeys.has(key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const { supervisor } = this.#settings.controls;
+    this.#unwatch();
     // Together, so that a channel which gets the same id meanwhile is left alone.
-    await Promise.all([this.#settings.controls.supervisor.stop(this.#entry.id), this.hub.close()]);
+    const stops = this.#list.all.map((listed) => supervisor.stop(this.#walk.serviceOf(listed)));
+    await Promise.all([...stops, this.hub.close()]);
   }
 
-  async #open({ signal, use }: FanoutSourceContext): Promise<OpenSource> {
-    const { supervisor } = this.#settings.controls;
+  #makeHub(): FanoutHub {
+    const { startTimeoutMs, closeAfterMs } = this.#settings;
+    const joinPoint = mpegTsJoinPoint();
+    return new FanoutHub({
+      ...{ name: this.#entry.id, align: PACKET_BYTES, startTimeoutMs, closeAfterMs },
+      joinPoint: (slice) => {
+        this.#monitor.push(slice, performance.now());
+        return joinPoint(slice);
+      },
+      source: (context) => this.#open(context),
+      reopen: () => this.#reopening.ask(),
+    });
+  }
+
+  async #open({ signal }: FanoutSourceContext): Promise<ReadSource> {
+    const { startTimeoutMs } = this.#settings;
     this.#isOpen = true;
     try {
-      const source = await supervisor.attempt(this.#entry.id, ({ signal }) => this.#start({ signal, use }), { signal });
-      void source.closed.then((end) => this.#ended(end, signal));
-      return source;
+      const read = await this.#walk.open(this.#entry.name, { signal, startTimeoutMs });
+      this.#read = read;
+      void read.closed.then(() => this.#ended(read));
+      return read;
     } catch (error) {
       this.#isOpen = false;
       throw error;
     }
   }
 
-  #ended(end: SourceEnd, { reason }: AbortSignal): void {
+  #ended(read: ReadSource): void {
+    if (this.#read !== read) return;
+    this.#read = undefined;
     this.#isOpen = false;
     this.#closed();
-    // Of any other end the hub tells.
+  }
+
+  /** Of which the hub does not tell: an end that was complete, or that somebody outside asked for. */
+  #endedUntold(error: unknown): void {
     if (this.hub.state === 'closed') return;
-    if (isCleanExit(end)) this.#failed(new ChildExitError('ffmpeg', end));
-    else if (reason instanceof SourceEndedError && reason.cause === undefined) this.#failed(reason);
+    if (error === undefined) this.#reopening.postpone({ retryAfterMs: OUTSIDE_RETRY_MS });
+    else this.#failed(error);
   }
 
-  async #start({ signal, use }: FanoutSourceContext): Promise<OpenSource> {
-    const { sources, name, id } = this.#entry;
-    const [source] = sources;
-    const { controls, startTimeoutMs, stallTimeoutMs, ffmpeg } = this.#settings;
-    const deadline = performance.now() + OPENING_SHARE * startTimeoutMs;
-    const { names, device } = await identify(source.url, source.device, signal);
-    this.#openedKeys = keysOf(names);
-    const holds = use(await this.#lock(names, signal));
-    const leftMs = Math.max(1, deadline - performance.now());
-    const terms = { signal, holds, pool: controls.pool, key: id, startTimeoutMs: leftMs, stallTimeoutMs, ffmpeg };
-    try {
-      return await openSource(source, name, terms);
-    } catch (error) {
-      throw await noTunerErrorOr(error, id, device);
-    }
+  /** For viewers who wait; an opening that fails tells of itself. */
+  #openAnew(): void {
+    if (this.#isOpen) return;
+    this.#reopening.askAtOnce();
+    if (this.hub.state === 'opening') this.hub.restart().catch(() => {});
   }
 
-  /** Who comes second is told at once who is first; only what a dead publisher left behind is waited for, it ends. */
-  async #lock(names: readonly string[], signal: AbortSignal): Promise<SourceLock> {
-    const { lockDir: dir } = this.#settings;
-    const options = { signal, dir, onWarning: (warning: LockWarning) => reportWarning(this.#log, warning) };
-    try {
-      return await SourceLock.acquire(names, options);
-    } catch (error) {
-      const isOrphan = error instanceof SourceBusyError && error.holder?.orphanOf !== undefined;
-      if (!isOrphan) throw error;
-      return await SourceLock.acquire(names, { ...options, timeoutMs: ORPHAN_TIMEOUT_MS });
+  #goBack(to: ListedSource): void {
+    const { id } = this.#entry;
+    this.#log.info(`channel ${id}: ${redactCredentials(to.source.url)} is well again, going back to it`);
+    this.#leave('preferred');
+  }
+
+  /** For another source: no fault of the one that is read, so that it may be read again at any time. */
+  #leave(why: SwitchReason): void {
+    const { reading } = this.#list;
+    if (!reading) return;
+    this.#switches.leave({ key: reading.key, from: redactCredentials(reading.source.url), why });
+    this.hub.restart(new Error(`another source: ${why}`)).catch(() => {});
+  }
+
+  #look(watch: StreamWatch): void {
+    const now = performance.now();
+    const trouble = watch.look(now, (kind) => this.#list.hasOther(now, kind));
+    if (!trouble) {
+      this.#returning.look(now);
+      return;
     }
+    const { url = '' } = this.#list.reading?.source ?? {};
+    this.#unwatch();
+    this.#read?.lose(new SourceLostError(url, trouble));
+  }
+
+  #watchStream(): void {
+    this.#unwatch();
+    const watch = new StreamWatch(this.#monitor, this.#settings);
+    this.#watching = setInterval(() => this.#look(watch), WATCH_MS).unref();
+  }
+
+  #unwatch(): void {
+    clearInterval(this.#watching);
+    this.#returning.stop();
   }
 
   #listen(): void {
-    const { id } = this.#entry;
     this.hub.on('open', () => {
       // One that is wanted again while it closes was never idle.
       this.#closed();
       this.#openedAt = performance.now();
+      this.#monitor.restart(this.#openedAt);
       this.#reopening.opened();
-      this.#log.info(`channel ${id}: opening ${redactCredentials(this.#entry.sources[0].url)}`);
     });
-    this.hub.on('live', () => {
-      this.#liveSince = new Date();
-      this.#lastError = undefined;
-      this.#log.info(`channel ${id}: live, first bytes after ${Math.round(performance.now() - this.#openedAt)} ms`);
+    this.hub.on('live', () => this.#live());
+    this.hub.on('idle', () => {
+      this.#closed();
+      this.#switches.forget();
     });
-    this.hub.on('idle', () => this.#closed());
     this.hub.on('failure', (error) => this.#failed(error));
-    this.hub.on('lag', (_, error) => this.#log.warn({ lagBytes: error.lagBytes }, `channel ${id}: ${error.message}`));
+    this.hub.on('lag', (_, error) =>
+      this.#log.warn({ lagBytes: error.lagBytes }, `channel ${this.#entry.id}: ${error.message}`),
+    );
+  }
+
+  #live(): void {
+    const { id } = this.#entry;
+    const now = performance.now();
+    this.#liveSince = new Date();
+    this.#lastError = undefined;
+    this.#list.live(now);
+    this.#log.info(`channel ${id}: live, first bytes after ${Math.round(now - this.#openedAt)} ms`);
+    this.#watchStream();
+    const { reading } = this.#list;
+    if (!reading) return;
+    const made = this.#switches.arrive({ key: reading.key, to: redactCredentials(reading.source.url) });
+    if (made)
+      this.#log.info({ why: made.why }, `channel ${id}: switched from ${made.from} to ${made.to} (${made.why})`);
   }
 
   #closed(): void {
+    this.#unwatch();
     if (this.#liveSince) this.#log.info(`channel ${this.#entry.id}: closed`);
     this.#liveSince = undefined;
   }
@@ -239,7 +342,7 @@ export class Channel implements AsyncDisposable {
   #failed(error: unknown): void {
     const failure = failureOf(error);
     this.#lastError = { ...failure, at: new Date() };
-    if (!isFaultOfSource(error)) this.#reopening.postpone(failure);
+    if (blameOf(error) === 'here') this.#reopening.postpone(failure);
     const { holder, detail, title } = failure;
     const hasViewers = this.hub.subscribers > 0;
     const says = error instanceof SourceBusyError && !hasViewers ? `skipped, ${detail}` : `${title}: ${detail}`;
@@ -247,35 +350,17 @@ export class Channel implements AsyncDisposable {
   }
 }
 
-/** Of a file or stream that was over; nothing that is watched live should be. */
-function isCleanExit(end: SourceEnd | ChildExit): end is ChildExit {
-  return end.reason === 'exited' && 'code' in end && end.code === 0;
+function viewOf({ listed, state, isReading, said, retryAfterMs }: SourceState): SourceView {
+  const until = retryAfterMs ? { until: new Date(Date.now() + retryAfterMs) } : {};
+  return {
+    source: redactCredentials(listed.source.url),
+    state,
+    isReading,
+    ...(said && { why: said.detail }),
+    ...until,
+  };
 }
 
 function namedKeys({ sources }: DirectoryEntry): ReadonlySet<string> {
   return keysOf(sources.flatMap(({ url, device }) => namesOf(url, device)));
-}
-
-/** Without those of a name that can't be looked at now (a link to itself, a closed directory); its opening says why. */
-function keysOf(names: readonly string[]): ReadonlySet<string> {
-  return new Set(
-    names.flatMap((name) => {
-      try {
-        return [sourceKey(name)];
-      } catch {
-        return [];
-      }
-    }),
-  );
-}
-
-/** That the locks are of one user only was said at the start; it is no news of this channel. */
-function reportWarning(log: Logger, warning: LockWarning): void {
-  if (warning.code !== 'DEAD_HOLDER') return;
-  const { pid, startedAt, command } = warning.holder;
-  const { key } = warning;
-  log.warn(
-    { holder: warning.holder },
-    `took over ${key} from pid ${pid}, which died with it, since ${startedAt}: ${command}`,
-  );
 }

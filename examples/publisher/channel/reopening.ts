@@ -1,5 +1,6 @@
-import type { FanoutReopen, RestartRefusedError, Supervisor } from 'holdfast';
+import type { FanoutReopen } from 'holdfast';
 import type { Logger } from '../log.ts';
+import type { ListVerdict } from './source-list.ts';
 
 /** Who watches while something else has the source, or this host is full, waits for so long unless the error tells better. */
 const BUSY_RETRY_MS = 5_000;
@@ -9,15 +10,16 @@ type Verdict = Exclude<ReturnType<FanoutReopen>, false>;
 /** Decides when a channel that is watched is opened again after its source ended, and says so once. */
 export class Reopening {
   readonly #id: string;
-  readonly #supervisor: Supervisor;
+  readonly #gates: () => ListVerdict;
   readonly #log: Logger;
   /** Not before, by `performance.now()`. */
   #postponedUntil = 0;
   #isTold = false;
 
-  constructor(id: string, supervisor: Supervisor, log: Logger) {
+  /** @param gates whether any source of it may be opened now */
+  constructor(id: string, gates: () => ListVerdict, log: Logger) {
     this.#id = id;
-    this.#supervisor = supervisor;
+    this.#gates = gates;
     this.#log = log;
   }
 
@@ -46,8 +48,8 @@ export class Reopening {
     this.#postponedUntil = performance.now() + retryAfterMs;
   }
 
-  #verdict(): { allowed: true } | { allowed: false; why: RestartRefusedError['why'] | 'busy'; retryAfterMs: number } {
-    const verdict = this.#supervisor.canRestart(this.#id);
+  #verdict(): ListVerdict {
+    const verdict = this.#gates();
     const leftMs = this.#postponedUntil - performance.now();
     if (!verdict.allowed || leftMs <= 0) return verdict;
     return { allowed: false, why: 'busy', retryAfterMs: leftMs };

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { sourceKey } from 'holdfast';
 import { DeviceClient, hdhomerunSource } from '../../hdhomerun/index.ts';
+import type { Source } from '../directory/directory.ts';
 
 /** Long enough for a device on the same network; a device that hangs costs a viewer no more than this. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -39,6 +40,25 @@ export async function identify(
 export function namesOf(url: string, device: DeviceClient | undefined): string[] {
   const stream = tunerStream(url);
   return device && stream ? [url, hdhomerunSource(device.deviceId, stream.channel)] : [url];
+}
+
+/** What a source is known by, wherever its device is. */
+export function identityOf({ url, device }: Source): string {
+  const stream = device && tunerStream(url);
+  return stream ? hdhomerunSource(device.deviceId, stream.channel) : (keyOf(url) ?? url);
+}
+
+/** The sources of a channel with their ranks. A channel that several devices have is as good on each of them. */
+export function ranked(sources: readonly Source[]): { key: string; rank: number; source: Source }[] {
+  const listed: { key: string; rank: number; source: Source }[] = [];
+  for (const source of sources) {
+    const key = identityOf(source);
+    const last = listed.at(-1);
+    if (listed.some((other) => other.key === key)) continue;
+    const isEqual = source.device !== undefined && last?.source.device !== undefined;
+    listed.push({ key, source, rank: (last?.rank ?? 0) + (last === undefined || isEqual ? 0 : 1) });
+  }
+  return listed;
 }
 
 /** Whether a URL has the form of a channel of an HDHomeRun. */

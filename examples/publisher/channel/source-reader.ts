@@ -1,0 +1,155 @@
+import type { Readable } from 'node:stream';
+import type { ChildExit, ProcessPool, SourceLock } from 'holdfast';
+import type { DeviceClient } from '../../hdhomerun/index.ts';
+import type { Source } from '../directory/directory.ts';
+import { noTunerErrorOr } from '../failure.ts';
+import type { Logger } from '../log.ts';
+import { type OpenSource, openSource, type SourceEnd } from '../pipeline/open-source.ts';
+import { identify } from './source-identity.ts';
+import { forgetHeld, keysOf, lockSource } from './source-locks.ts';
+import { busyTunersOf } from './tuner-check.ts';
+
+export interface ReaderSettings {
+  readonly lockDir?: string | undefined;
+  /** A live source that gives nothing for so long is over. */
+  readonly stallTimeoutMs: number;
+  /** The ffmpeg to run; throws an error that says how to get one. */
+  readonly ffmpeg: () => string;
+  readonly pool: ProcessPool;
+}
+
+export interface ReadTerms {
+  readonly signal: AbortSignal;
+  readonly startTimeoutMs: number;
+  /** Its device is asked for a free tuner before it is opened: it had none before. */
+  readonly isAskedFirst: boolean;
+}
+
+/** Opens the sources of one channel, each with the locks of all its names. */
+export class SourceReader {
+  readonly #channel: string;
+  readonly #settings: ReaderSettings;
+  readonly #log: Logger;
+  #openedKeys: ReadonlySet<string> = new Set();
+  /** Those that openings found out, by the addresses that were opened. */
+  readonly #devices = new Map<string, DeviceClient>();
+
+  constructor(channel: string, settings: ReaderSettings, log: Logger) {
+    this.#channel = channel;
+    this.#settings = settings;
+    this.#log = log;
+  }
+
+  /** The locks of what was opened last, under names that only its opening found out. */
+  get openedKeys(): ReadonlySet<string> {
+    return this.#openedKeys;
+  }
+
+  /** It is somewhere else now. */
+  forget(): void {
+    this.#openedKeys = new Set();
+    this.#devices.clear();
+  }
+
+  /** A source with its device, if that is known by now. */
+  known(source: Source): Source {
+    return { ...source, device: source.device ?? this.#devices.get(source.url) };
+  }
+
+  /** Rejects when nothing of it is left. */
+  async open(source: Source, name: string, { signal, ...terms }: ReadTerms): Promise<ReadSource> {
+    const deadline = performance.now() + terms.startTimeoutMs;
+    const { names, device } = await identify(source.url, source.device, signal);
+    if (device) this.#devices.set(source.url, device);
+    if (terms.isAskedFirst) {
+      const busy = await busyTunersOf(this.known(source), this.#channel, signal);
+      if (busy) throw busy;
+    }
+    this.#openedKeys = keysOf(names);
+    const holds = await lockSource(names, { dir: this.#settings.lockDir, log: this.#log, signal });
+    const release = async () => {
+      await holds[Symbol.asyncDispose]();
+      forgetHeld(names, signal);
+    };
+    const leftMs = Math.max(1, deadline - performance.now());
+    try {
+      return new ReadSource(await this.#start(source, name, { signal, holds, startTimeoutMs: leftMs }), release);
+    } catch (error) {
+      await release();
+      throw signal.aborted ? error : await noTunerErrorOr(error, this.#channel, device);
+    }
+  }
+
+  #start(
+    source: Source,
+    name: string,
+    terms: { readonly signal: AbortSignal; readonly holds: SourceLock; readonly startTimeoutMs: number },
+  ): Promise<OpenSource> {
+    const { pool, ffmpeg, stallTimeoutMs } = this.#settings;
+    return openSource(source, name, { ...terms, pool, key: this.#channel, stallTimeoutMs, ffmpeg });
+  }
+}
+
+/** A source that is read, with its locks. Its disposal frees its tuner first, and then them. */
+export class ReadSource implements AsyncDisposable {
+  readonly stdout: Readable;
+  readonly closed: Promise<SourceEnd | ChildExit>;
+  readonly exited?: Promise<unknown>;
+  readonly name?: string;
+  readonly #source: OpenSource;
+  readonly #release: () => Promise<void>;
+  #lost: Error | undefined;
+  #disposed: Promise<void> | undefined;
+
+  constructor(source: OpenSource, release: () => Promise<void>) {
+    const { name, exited } = source as { readonly name?: string; readonly exited?: Promise<unknown> };
+    this.#source = source;
+    this.#release = release;
+    this.stdout = source.stdout;
+    this.closed = source.closed.then((end) => this.#endOf(end));
+    if (name !== undefined) this.name = name;
+    if (exited) this.exited = exited;
+  }
+
+  /** The tuner in use, as its device calls it. */
+  get resource(): string | undefined {
+    return this.#source.resource;
+  }
+
+  /** A child that somebody outside told to end has not failed: a service manager that stops this publisher does so as well. */
+  #endOf(end: SourceEnd | ChildExit): SourceEnd | ChildExit {
+    if (this.#lost) return { reason: 'lost', error: this.#lost };
+    return 'code' in end && isToldToEnd(end) ? { reason: 'terminated' } : end;
+  }
+
+  /** What it gives is no use: it ends with this error. */
+  lose(error: Error): void {
+    if (this.#lost || this.#disposed) return;
+    this.#lost = error;
+    this.stdout.destroy(error);
+    void this[Symbol.asyncDispose]();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed ??= this.#dispose();
+    return this.#disposed;
+  }
+
+  async #dispose(): Promise<void> {
+    try {
+      await this.#source[Symbol.asyncDispose]();
+      await this.#source.closed;
+    } finally {
+      await this.#release();
+    }
+  }
+}
+
+/** ffmpeg, which catches signals, ends with this. */
+const ENDED_BY_SIGNAL = 255;
+
+function isToldToEnd({ reason, code, signal, stderrTail }: ChildExit): boolean {
+  if (reason !== 'exited') return false;
+  const isOfFfmpeg = code === ENDED_BY_SIGNAL && !/not permitted/.test(stderrTail);
+  return signal === 'SIGTERM' || signal === 'SIGINT' || isOfFfmpeg;
+}

@@ -1,0 +1,168 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { HdhomerunSimulator, type Misbehaviour } from '../../examples/hdhomerun/index.ts';
+import { eventually, throughout } from '../support/eventually.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
+
+/** Two devices with the same channels; which one is read is told by their tuners. */
+let first: HdhomerunSimulator;
+let second: HdhomerunSimulator;
+const lockDir = temporaryDirectory(afterAll);
+
+beforeAll(async () => {
+  [first, second] = await Promise.all([HdhomerunSimulator.start(), HdhomerunSimulator.start()]);
+});
+
+afterAll(async () => {
+  await Promise.all([first.close(), second.close()]);
+});
+
+afterEach(async () => {
+  for (const simulator of [first, second]) simulator.heal();
+  await eventually(() => expect([first.streams(), second.streams()]).toEqual([0, 0]), promisedMs(5_000));
+});
+
+/** A publisher with one channel, `news`, that both devices have. */
+const publish = (...flags: readonly string[]) =>
+  PublisherProcess.start([
+    ...['--source', `news=${JSON.stringify([first.streamUrl('5.1'), second.streamUrl('5.1')])}`],
+    ...['--lock-dir', lockDir, '--discovery', 'off', ...flags],
+  ]);
+
+const watch = async (publisher: PublisherProcess) => {
+  const viewer = await Viewer.open(`${publisher.url}/channels/news.ts`);
+  await viewer.more();
+  return viewer;
+};
+
+const opens = () => [first.opens(), second.opens()] as const;
+
+/** Of this publisher only what happens from now on. */
+async function counted<T>(publisher: PublisherProcess, work: () => Promise<T>) {
+  const before = opens();
+  const result = await work();
+  const after = opens();
+  const restarts = await publisher.metric('holdfast_restarts_total');
+  return { result, firstOpens: after[0] - before[0], secondOpens: after[1] - before[1], restarts };
+}
+
+describe('a channel with two sources, of which the first', () => {
+  it.each<[Misbehaviour['fault'], string, number]>([
+    ['stall', 'silent', 3_000],
+    ['cut', 'ended', 1_000],
+    ['end', 'ended', 1_000],
+    ['garbage', 'garbage', 3_000],
+  ])('meets %s: the second is read (%s), its viewers stay, and nothing is restarted', async (fault, why, withinMs) => {
+    await using publisher = await publish();
+    using viewer = await watch(publisher);
+    expect([first.streams('5.1'), second.streams('5.1')]).toEqual([1, 0]);
+    const { result, firstOpens, secondOpens, restarts } = await counted(publisher, async () => {
+      const begun = performance.now();
+      first.misbehave({ fault, channel: '5.1' });
+      await eventually(() => expect([first.streams(), second.streams()]).toEqual([0, 1]), promisedMs(withinMs + 2_000));
+      const detectedMs = Math.round(performance.now() - begun);
+      await viewer.more(50_000, promisedMs(5_000));
+      return { detectedMs, backMs: Math.round(performance.now() - begun) };
+    });
+    console.log(
+      `${fault}: the second opened after ${result.detectedMs} ms, its bytes at the viewer after ${result.backMs} ms`,
+    );
+    expect(result.detectedMs).toBeLessThan(promisedMs(withinMs) + 1_000);
+    expect([viewer.isGone, firstOpens, secondOpens, restarts]).toEqual([false, 0, 1, 0]);
+    expect(await publisher.metric(`publisher_source_switches_total{channel="news",why="${why}"}`)).toBe(1);
+    expect(await publisher.metric('holdfast_circuit_breaker_state')).toBe(0);
+    await publisher.says(new RegExp(`switched from \\S+${new URL(first.url).port}\\S+ to .*\\(${why}\\)`));
+  });
+
+  it.each<[Misbehaviour, string]>([
+    [{ fault: 'tune-failed' }, 'refused'],
+    [{ fault: 'reset', channel: '5.1' }, 'refused'],
+    [{ fault: 'no-video', afterMs: 200 }, 'refused'],
+    [{ fault: 'busy' }, 'busy'],
+    [{ fault: 'system-busy' }, 'busy'],
+  ])('refuses with $fault: who comes gets the second at once', async (misbehaviour, why) => {
+    await using publisher = await publish();
+    first.misbehave(misbehaviour);
+    const { secondOpens, restarts } = await counted(publisher, () => watch(publisher).then((viewer) => viewer.leave()));
+    expect([secondOpens, restarts]).toEqual([1, 0]);
+    await eventually(async () =>
+      expect(await publisher.metric(`publisher_source_switches_total{channel="news",why="${why}"}`)).toBe(1),
+    );
+  });
+
+  it('does not answer: who comes gets the second within the time to start', async () => {
+    await using publisher = await publish('--start-timeout-ms', String(promisedMs(6_000)));
+    first.misbehave({ fault: 'hang', channel: '5.1' });
+    const { secondOpens } = await counted(publisher, () => watch(publisher).then((viewer) => viewer.leave()));
+    expect(secondOpens).toBe(1);
+  });
+
+  it('is bad for good: it is not opened again and again, and the second is read on', async () => {
+    await using publisher = await publish('--restart-cooldown-ms', '0', '--prefer-after-ms', '1000');
+    using viewer = await watch(publisher);
+    // It answers and is free, so that it seems well, and refuses whoever opens it.
+    first.misbehave({ fault: 'tune-failed' });
+    first.misbehave({ fault: 'cut', channel: '5.1', times: 1 });
+    const { firstOpens } = await counted(publisher, async () => {
+      await publisher.says(/going back to it/, patienceMs(20_000));
+      const until = performance.now() + 8_000;
+      await eventually(() => expect(performance.now()).toBeGreaterThan(until), 20_000);
+    });
+    expect(viewer.isGone).toBe(false);
+    await viewer.more(50_000, promisedMs(5_000));
+    expect(second.streams()).toBe(1);
+    const returns = publisher.output.match(/going back to it/g)?.length ?? 0;
+    // After 1, 2, 4 and 8 s, each preceded by what the switch takes.
+    expect([returns <= 4, firstOpens]).toEqual([true, 0]);
+  });
+
+  it('is well again: it is read again only after preferAfterMs, and the viewers stay', async () => {
+    await using publisher = await publish('--prefer-after-ms', String(promisedMs(3_000)), '--restart-cooldown-ms', '0');
+    using viewer = await watch(publisher);
+    first.misbehave({ fault: 'cut', channel: '5.1', times: 1 });
+    await eventually(() => expect(second.streams()).toBe(1));
+    const switched = performance.now();
+    await throughout(promisedMs(2_000), () => expect([first.streams(), second.streams()]).toEqual([0, 1]));
+    await eventually(() => expect([first.streams(), second.streams()]).toEqual([1, 0]), patienceMs(15_000));
+    expect(performance.now() - switched).toBeGreaterThan(promisedMs(3_000) - 500);
+    await viewer.more(50_000, promisedMs(5_000));
+    expect(viewer.isGone).toBe(false);
+    const { switches, reading } = await publisher.channel('news');
+    if (switches) expect(switches.map(({ why }: Json) => why)).toEqual(['ended', 'preferred']);
+    if (reading) expect(reading.index).toBe(0);
+  });
+
+  it('and the second both fail: viewers stay, who comes is told what each said, and the first that is well is read', async () => {
+    await using publisher = await publish('--restart-cooldown-ms', '0');
+    using viewer = await watch(publisher);
+    for (const simulator of [first, second]) simulator.misbehave({ fault: 'tune-failed' });
+    first.misbehave({ fault: 'cut', channel: '5.1', times: 1 });
+    await publisher.says(/none of the sources of channel news can be read/);
+    expect(viewer.isGone).toBe(false);
+    const answer = await eventually(async () => {
+      const answer = await ask(`${publisher.url}/channels/news.ts`);
+      expect(answer.json.code).toBe('PUBLISHER_SOURCES_FAILED');
+      return answer;
+    }, patienceMs(20_000));
+    expect(answer.status).toBe(502);
+    for (const { url } of [first, second]) expect(answer.json.detail).toContain(new URL(url).host);
+    expect(answer.json.detail).toContain('806');
+    second.heal();
+    await viewer.more(50_000, patienceMs(60_000));
+    expect(viewer.isGone).toBe(false);
+  });
+
+  it('last viewer gone in the midst of a switch: nothing is opened, or it is closed at once', async () => {
+    await using publisher = await publish();
+    const viewer = await watch(publisher);
+    first.misbehave({ fault: 'cut', channel: '5.1', times: 1 });
+    second.misbehave({ fault: 'slow-start', afterMs: 10_000 });
+    await eventually(() => expect(second.streams()).toBe(1));
+    viewer.leave();
+    const begun = performance.now();
+    await eventually(() => expect([first.streams(), second.streams()]).toEqual([0, 0]), promisedMs(2_000));
+    console.log(`tuner free ${Math.round(performance.now() - begun)} ms after the last viewer left a switch`);
+    await eventually(async () => expect((await publisher.channel('news')).state).toBe('idle'));
+  });
+});
