@@ -1,0 +1,68 @@
+/**
+ * What once went wrong where a publisher was run for years, each as a test. Where another file has it already:
+ * - a duplicate publisher skips a source and names its holder: exclusion.test.ts
+ * - ten minutes of nothing but 503, in faked time: refusals.test.ts
+ * - N viewers are one tuner, and the last one to leave frees it within 250 ms: watching.test.ts, mixed-viewers.test.ts
+ */
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { isRunning, startFixture } from '../support/processes.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { ask, PublisherProcess, Viewer } from './support.ts';
+
+describe('a source that is not free', () => {
+  let simulator: HdhomerunSimulator;
+  let lockDir: string;
+
+  beforeEach(async () => {
+    lockDir = temporaryDirectory();
+    simulator = await HdhomerunSimulator.start({ encoding: 'shared', tuners: 1 });
+    onTestFinished(() => simulator.close());
+  });
+
+  const start = () =>
+    PublisherProcess.start([
+      ...['--device', simulator.url, '--lock-dir', lockDir, '--state-dir', lockDir, '--discovery', 'off'],
+    ]);
+
+  it('because a foreign process holds it: that one is named and not touched, also by a publisher that starts again', async () => {
+    const foreign = startFixture('holder', [
+      { source: simulator.streamUrl('5.1'), options: { dir: lockDir }, child: 'echo ready; exec sleep 300' },
+    ]);
+    const { child } = await foreign.next();
+    for (let start_ = 0; start_ < 2; start_++) {
+      await using publisher = await start();
+      const { status, json } = await ask(`${publisher.url}/channels/5.1.ts`);
+      expect([status, json.code, json.holder.pid]).toEqual([409, 'HOLDFAST_SOURCE_BUSY', foreign.pid]);
+      expect((await publisher.channel('5.1')).holder).toMatchObject({ pid: foreign.pid });
+      expect(publisher.output).toContain(`pid ${foreign.pid} `);
+    }
+    expect([isRunning(foreign.pid), isRunning(child)]).toEqual([true, true]);
+    expect(simulator.opens()).toBe(0);
+    process.kill(child, 'SIGKILL');
+    await foreign.kill();
+  });
+
+  it('because another client of the device has the tuner: that one is named by its address and not touched', async () => {
+    using _other = simulator.occupy(0, '10.0.0.42');
+    await using publisher = await start();
+    const { status, headers } = await ask(`${publisher.url}/channels/5.1.ts`);
+    expect([status, headers.get('x-hdhomerun-error')]).toEqual([503, '805 All Tuners In Use']);
+    const { devices } = await publisher.json('/api/tuners');
+    expect(devices[0].tuners).toMatchObject([{ inUse: true, targetIp: '10.0.0.42' }]);
+    expect(simulator.tuners()[0]?.holder?.address).toBe('10.0.0.42');
+  });
+
+  it('is 409 if that is a conflict of ours, 502 if it is an error of the source', async () => {
+    await using first = await start();
+    await using second = await start();
+    using viewer = await Viewer.open(`${first.url}/channels/5.1.ts`);
+    await viewer.more(10_000, patienceMs(10_000));
+    expect((await ask(`${second.url}/channels/5.1.ts`)).status).toBe(409);
+    simulator.misbehave({ fault: 'error-5xx', channel: '7.1', times: 1 });
+    const { status, json, elapsedMs } = await ask(`${second.url}/channels/7.1.ts`);
+    expect([status, json.channel]).toEqual([502, '7.1']);
+    expect(elapsedMs).toBeLessThan(promisedMs(3_000));
+  });
+});
