@@ -1,3 +1,7 @@
-export { mpegTsJoinPoint } from './join-point.ts';
-export { PACKET_BYTES, SYNC_BYTE } from './packet.ts';
+export { associationPacket } from './association.ts';
+export { beginsGroup, mpegTsJoinPoint } from './join-point.ts';
+export { isInSync, PACKET_BYTES, type Packet, packetAt, SYNC_BYTE } from './packet.ts';
+export { PacketReader } from './packet-reader.ts';
 export { type StreamLimits, StreamMonitor, type StreamTrouble } from './stream-monitor.ts';
+export { type ElementaryStream, type Program, ProgramTables } from './tables.ts';
+export { TICKS_PER_SECOND, ticksBetween, timestampsOf } from './timestamps.ts';

@@ -102,7 +102,7 @@ class JoinPointScanner {
 }
 
 /** Whether the parameters of the decoder are in the begin of a picture, as far as its first packet has it. */
-function beginsGroup(payload: Buffer, stream: ElementaryStream): boolean {
+export function beginsGroup(payload: Buffer, stream: ElementaryStream): boolean {
   // The start code of the packet of the elementary stream itself is at 0.
   for (let at = payload.indexOf(START_CODE, 3); at >= 0; at = payload.indexOf(START_CODE, at + 3)) {
     if (stream.beginsGroup(payload[at + 3] ?? 0)) return true;

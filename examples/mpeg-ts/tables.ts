@@ -28,6 +28,8 @@ const VIDEO: ReadonlyMap<number, BeginOfGroup> = new Map([
 
 /** What is known of an elementary stream by its type. */
 export interface ElementaryStream {
+  /** What it holds, as the map table says it. */
+  readonly type: number;
   readonly isVideo: boolean;
   readonly beginsGroup: BeginOfGroup;
 }
@@ -35,6 +37,8 @@ export interface ElementaryStream {
 export interface Program {
   readonly number: number;
   readonly mapPid: number;
+  /** Which packets carry its clock. */
+  readonly clockPid: number;
   /** By their PIDs. */
   readonly streams: ReadonlyMap<number, ElementaryStream>;
   readonly hasVideo: boolean;
@@ -96,7 +100,8 @@ export class ProgramTables {
     if (tableId !== PMT_ID || this.#mapPids.get(id) !== pid) return;
     const streams = streamsIn(content);
     const hasVideo = Array.from(streams.values()).some(({ isVideo }) => isVideo);
-    this.#programs.set(id, { number: id, mapPid: pid, streams, hasVideo, headersAt: mark });
+    const clockPid = content.length < 2 ? 0x1fff : content.readUInt16BE(0) & 0x1fff;
+    this.#programs.set(id, { number: id, mapPid: pid, clockPid, streams, hasVideo, headersAt: mark });
   }
 }
 
@@ -114,9 +119,10 @@ function streamsIn(map: Buffer): Map<number, ElementaryStream> {
   const streams = new Map<number, ElementaryStream>();
   let at = map.length < 4 ? map.length : 4 + (map.readUInt16BE(2) & 0x0fff);
   while (at + 5 <= map.length) {
-    const beginsGroup = VIDEO.get(map[at] as number);
+    const type = map[at] as number;
+    const beginsGroup = VIDEO.get(type);
     const pid = map.readUInt16BE(at + 1) & 0x1fff;
-    streams.set(pid, { isVideo: beginsGroup !== undefined, beginsGroup: beginsGroup ?? isNothing });
+    streams.set(pid, { type, isVideo: beginsGroup !== undefined, beginsGroup: beginsGroup ?? isNothing });
     at += 5 + (map.readUInt16BE(at + 3) & 0x0fff);
   }
   return streams;

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import { Channels } from './channel/channels.ts';
 import type { Config } from './config/config.ts';
@@ -22,6 +23,7 @@ import { channelPath } from './http/views.ts';
 import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
+import { Outputs } from './outputs.ts';
 import { StateClaim } from './state/claim.ts';
 import { version } from './version.ts';
 
@@ -42,6 +44,8 @@ export class Publisher implements AsyncDisposable {
   readonly #metrics = new PublisherMetrics();
   readonly #controls: Controls;
   readonly #channels: Channels;
+  readonly #viewers: Viewers;
+  readonly #outputs: Outputs;
   readonly #tuners: readonly LineupDevice[];
   readonly #kept: KeptLineups;
   readonly #report: DirectoryReport;
@@ -89,6 +93,9 @@ export class Publisher implements AsyncDisposable {
     this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls }), log);
     this.#metrics.observe(this.#channels);
     this.#kept = new KeptLineups(state.path, log);
+    this.#viewers = new Viewers(() => this.#config);
+    const made = { config: this.#config, folder: join(state.path, 'hls'), viewers: this.#viewers, log };
+    this.#outputs = new Outputs({ ...made, canEncode: () => !missingFfmpeg() }, this.#metrics.registry);
     // The demo has another port each time: nothing is to be remembered of it.
     const demo = simulator ? [new LineupDevice(simulator.url)] : [];
     this.#tuners = [...config.device.map((address) => new LineupDevice(address, this.#kept)), ...demo];
@@ -137,9 +144,10 @@ export class Publisher implements AsyncDisposable {
   #router(device: PublishedDevice): ReturnType<typeof createRouter> {
     return createRouter({
       channels: this.#channels,
-      viewers: new Viewers(() => this.#config),
       device,
       config: () => this.#config,
+      viewers: this.#viewers,
+      outputs: this.#outputs,
       told: this.#told,
       registry: this.#metrics.registry,
       demo: this.#config.demo,
@@ -195,7 +203,7 @@ export class Publisher implements AsyncDisposable {
     this.#told.feed[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
     await this.#kept.settled();
-    await this.#channels[Symbol.asyncDispose]();
+    await Promise.all([this.#outputs[Symbol.asyncDispose](), this.#channels[Symbol.asyncDispose]()]);
     await this.#controls.supervisor.close();
     await this.#controls.pool.close();
     await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#simulator?.close()]);

@@ -143,3 +143,12 @@ export class NotAStreamError extends HoldfastError {
 export class StartError extends HoldfastError {
   readonly code = 'PUBLISHER_START';
 }
+
+/** What a channel gives can't be cut into the segments of HLS. */
+export class NotSegmentedError extends HoldfastError {
+  readonly code = 'PUBLISHER_NOT_SEGMENTED';
+
+  constructor(channel: string, why: string) {
+    super(`no HLS can be made of channel ${channel}: ${why}; ask for its MPEG-TS, or for another profile`);
+  }
+}

@@ -6,8 +6,10 @@ import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { Config } from '../config/config.ts';
 import type { PublishedDevice } from '../device/published-device.ts';
+import type { Outputs } from '../outputs.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { eventsRoutes, type Told } from './events-routes.ts';
+import { hlsRoutes } from './hls-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
 import type { Viewers } from './viewers.ts';
@@ -20,6 +22,7 @@ export interface RouterOptions {
   /** This publisher as an HDHomeRun. */
   readonly device: PublishedDevice;
   readonly config: () => Config;
+  readonly outputs: Outputs;
   readonly told: Told;
   readonly registry: Registry;
   readonly demo: boolean;
@@ -62,9 +65,10 @@ export function createRouter(options: RouterOptions): RequestListener {
 }
 
 function routesOf(options: RouterOptions): Routes {
-  const { channels, registry, told } = options;
+  const { channels, outputs, registry, told } = options;
   return {
     ...assetRoutes(),
+    ...hlsRoutes(channels, outputs),
     ...eventsRoutes(told),
     ...deviceRoutes(options),
     'GET /channels/:file': (exchange) => channelFile(exchange, options),

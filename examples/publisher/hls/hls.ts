@@ -1,0 +1,124 @@
+import type { FanoutHub } from 'holdfast';
+import type { Channel } from '../channel/channel.ts';
+import type { Profile } from '../config/schema.ts';
+import type { Viewers } from '../http/viewers.ts';
+import type { Logger } from '../log.ts';
+import { type HlsEnd, type HlsSettings, HlsStream } from './hls-stream.ts';
+import { playsInBrowsers, programOf } from './playable.ts';
+import type { RingPosition } from './segment-ring.ts';
+import { DiskStore, MemoryStore, type SegmentStore } from './segment-store.ts';
+import { Sessions } from './sessions.ts';
+
+export interface HlsConfig extends HlsSettings {
+  readonly hlsRing: 'memory' | 'disk';
+}
+
+export interface HlsOptions {
+  /** It may change; what begins then follows it. */
+  readonly config: HlsConfig;
+  /** Where segments are written, if they are. */
+  readonly folder: string;
+  readonly viewers: Viewers;
+  /** Whether other profiles than `copy` can be made. */
+  readonly canEncode: () => boolean;
+  readonly log: Logger;
+}
+
+/** What ends a stream for those who watch it as well. */
+const FOR_GOOD: readonly HlsEnd[] = ['closed', 'source-ended'];
+
+/** HLS of all channels: one stream for each channel and profile that is watched, however many do. */
+export class Hls implements AsyncDisposable {
+  readonly sessions: Sessions;
+  readonly #options: HlsOptions;
+  readonly #store: SegmentStore;
+  readonly #streams = new Map<string, HlsStream>();
+  /** Where the next stream of a key goes on: a sequence number is never used twice. */
+  readonly #next = new Map<string, RingPosition>();
+  /** By seconds since 1970, of which there are more than segments: they are not used again after a restart either. */
+  readonly #firstSequence = Math.floor(Date.now() / 1_000);
+  #isClosed = false;
+
+  constructor(options: HlsOptions) {
+    this.#options = options;
+    this.#store = storeFor(options);
+    this.sessions = new Sessions(options.viewers, () => options.config.hlsIdleMs);
+  }
+
+  get streams(): Iterable<HlsStream> {
+    return this.#streams.values();
+  }
+
+  find(channel: string, profile: Profile): HlsStream | undefined {
+    return this.#streams.get(keyOf(channel, profile));
+  }
+
+  /** The stream that runs, or a new one. */
+  open(channel: Channel, profile: Profile): HlsStream {
+    const key = keyOf(channel.entry.id, profile);
+    const running = this.#streams.get(key);
+    if (running && !running.isOver) return running;
+    const next = running ? continued(running) : this.#next.get(key);
+    const first = { sequence: this.#firstSequence, discontinuities: 0 };
+    const stream = new HlsStream(hubOf(channel, profile), this.#options.config, this.#store, next ?? first);
+    this.#streams.set(key, stream);
+    this.#options.log.info({ channel: channel.entry.id }, `channel ${channel.entry.id}: HLS begins (${profile})`);
+    void stream.over.then((end) => this.#ended(channel.entry.id, profile, stream, end));
+    return stream;
+  }
+
+  /** As asked or configured; else what comes if browsers play that, or what they do if it can be made. */
+  async profileFor(channel: Channel, asked: Profile | undefined): Promise<Profile> {
+    const wanted = asked ?? profileOf(channel);
+    if (wanted) return wanted;
+    if (!this.#options.canEncode()) return 'copy';
+    await using probed = await programOf(channel.hub, this.#options.config.startTimeoutMs);
+    const profile = playsInBrowsers(probed.program) ? 'copy' : 'web';
+    // Before the probe leaves, so that the source stays open.
+    this.open(channel, profile).use()[Symbol.dispose]();
+    return profile;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.sessions[Symbol.dispose]();
+    await Promise.all(Array.from(this.#streams.values(), (stream) => stream[Symbol.asyncDispose]()));
+    await this.#store[Symbol.asyncDispose]();
+  }
+
+  #ended(channel: string, profile: Profile, stream: HlsStream, end: HlsEnd): void {
+    const key = keyOf(channel, profile);
+    if (this.#streams.get(key) === stream) {
+      this.#streams.delete(key);
+      this.#next.set(key, continued(stream));
+    }
+    this.#options.log.info({ channel, end }, `channel ${channel}: HLS is over (${profile}, ${end})`);
+    if (!this.#isClosed && FOR_GOOD.includes(end)) this.sessions.end(channel);
+  }
+}
+
+function continued({ ring }: HlsStream): RingPosition {
+  return { ...ring.next, isContinued: true };
+}
+
+function hubOf(channel: Channel, _profile: Profile): FanoutHub {
+  return channel.hub;
+}
+
+function profileOf(_channel: Channel): Profile | undefined {
+  return undefined;
+}
+
+function storeFor({ config, folder, log }: HlsOptions): SegmentStore {
+  if (config.hlsRing === 'memory') return new MemoryStore();
+  try {
+    return new DiskStore(folder, log);
+  } catch (error) {
+    log.warn(`${(error as Error).message}; segments of HLS stay in memory (hlsRing, stateDir)`);
+    return new MemoryStore();
+  }
+}
+
+function keyOf(channel: string, profile: Profile): string {
+  return `${channel} ${profile}`;
+}

@@ -1,0 +1,187 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { contentViolationsOf, violationsOf } from '../support/hls-rules.ts';
+import { promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { HlsPlayer } from './hls-support.ts';
+import { type Answer, ask, PublisherProcess, streamsOf, timed, Viewer } from './support.ts';
+
+const IDLE_MS = 2_500;
+const lockDir = temporaryDirectory(afterAll);
+let simulator: HdhomerunSimulator;
+let publisher: PublisherProcess;
+
+beforeAll(async () => {
+  simulator = await HdhomerunSimulator.start();
+  const times = ['--hls-idle-ms', String(IDLE_MS), '--restart-cooldown-ms', '500', '--stall-timeout-ms', '1500'];
+  const limits = ['--max-viewers', '25', '--hls-segments', '5'];
+  publisher = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir, ...times, ...limits]);
+});
+
+afterAll(async () => {
+  await publisher[Symbol.asyncDispose]();
+  await simulator.close();
+});
+
+afterEach(async () => {
+  simulator.heal();
+  await eventually(() => expect(simulator.streams()).toBe(0), promisedMs(10_000));
+});
+
+const hls = (id: string, path = 'index.m3u8') => `${publisher.url}/channels/${id}/hls/${path}`;
+
+describe('HLS of a channel', () => {
+  it('is played by ffprobe and ffmpeg', async () => {
+    expect(await streamsOf(hls('5.1'))).toEqual(['audio', 'video']);
+    const args = ['-v', 'error', '-t', '3', '-i', hls('5.1'), '-map', '0:v', '-f', 'framehash', '-'];
+    const { stdout, stderr } = await promisify(execFile)(findFfmpeg(), args);
+    expect(stdout.split('\n').filter((line) => /^\d/.test(line)).length).toBeGreaterThan(60);
+    expect(stderr).toBe('');
+  });
+
+  it('keeps the rules over many playlists, in a ring that is bounded', async () => {
+    const player = await HlsPlayer.open(hls('5.1'));
+    await player.more(14);
+    expect(violationsOf(player.playlists)).toEqual([]);
+    expect(contentViolationsOf(player.segments)).toEqual([]);
+    expect(player.missing).toEqual([]);
+    const lengths = player.playlists.map(({ segments }) => segments.length);
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(7);
+    expect(player.segments.slice(1).some(({ isDiscontinuous }) => isDiscontinuous)).toBe(false);
+    expect(await publisher.metric('publisher_hls_segments')).toBeLessThanOrEqual(16);
+    expect(await publisher.metric('publisher_hls_streams')).toBe(1);
+  });
+
+  it('shows its first picture soon', async () => {
+    const begun = performance.now();
+    const player = await HlsPlayer.open(hls('7.1'));
+    await player.more(1);
+    const elapsedMs = Math.round(performance.now() - begun);
+    console.log(`HLS from nothing to the first segment: ${elapsedMs} ms`);
+    expect(elapsedMs).toBeLessThan(promisedMs(3_000));
+  });
+
+  it('is made only while it is watched, and then its tuner is free', async () => {
+    const opens = simulator.opens('9.1');
+    const player = await HlsPlayer.open(hls('9.1'));
+    await player.more(2);
+    expect(simulator.streams('9.1')).toBe(1);
+    await timed(IDLE_MS + 500, () => expect(simulator.streams('9.1')).toBe(0));
+    expect(await publisher.metric('publisher_hls_streams')).toBe(0);
+    expect(await publisher.metric('publisher_hls_sessions')).toBe(0);
+    expect(await publisher.metric('publisher_hls_segments')).toBe(0);
+    expect(simulator.opens('9.1') - opens).toBe(1);
+  });
+
+  it('goes on with other sequence numbers when it is watched again', async () => {
+    const first = await HlsPlayer.open(hls('9.1'));
+    await first.more(2);
+    await eventually(() => expect(simulator.streams('9.1')).toBe(0), promisedMs(10_000));
+    const [last, before] = [first.newest?.sequence as number, first.playlists.splice(0)];
+    await first.more(2);
+    expect([...violationsOf(before), ...violationsOf(first.playlists)]).toEqual([]);
+    expect(contentViolationsOf(first.segments)).toEqual([]);
+    const [again] = first.playlists[0]?.segments ?? [];
+    expect(again?.sequence).toBeGreaterThan(last);
+    expect(again?.isDiscontinuous).toBe(true);
+  });
+
+  it('is read once and cut once for 20 players and a viewer of MPEG-TS', async () => {
+    const opens = simulator.opens('5.1');
+    const players = await Promise.all(Array.from({ length: 20 }, () => HlsPlayer.open(hls('5.1'))));
+    expect(await publisher.metric('publisher_hls_sessions')).toBe(20);
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await Promise.all([viewer.more(), ...players.map((player) => player.more(2))]);
+    expect(simulator.opens('5.1') - opens).toBe(1);
+    expect(await publisher.metric('publisher_hls_streams')).toBe(1);
+    const bodies = new Set(players.map(({ segments }) => segments[0]?.bytes.toString('base64')));
+    expect(bodies.size).toBe(1);
+  });
+
+  it('counts its sessions as viewers, and refuses who is too many', async () => {
+    const players = await Promise.all(Array.from({ length: 25 }, () => HlsPlayer.open(hls('5.1'))));
+    const refused = await ask(hls('5.1'));
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '10']);
+    expect(refused.json.detail).toMatch(/--max-viewers/);
+    expect(await players[0]?.poll()).toBe(200);
+  });
+});
+
+describe('the answers of HLS', () => {
+  it('are cached for ever if they are segments, and never if they are playlists, and for pages of others', async () => {
+    const player = await HlsPlayer.open(hls('5.1'));
+    await player.more(1);
+    const head = { method: 'HEAD' };
+    const [media, segment] = [player.media, new URL(player.newest?.uri as string, player.media).href];
+    for (const [url, type, caching] of [
+      [hls('5.1'), 'application/vnd.apple.mpegurl', 'no-store'],
+      [media, 'application/vnd.apple.mpegurl', 'no-store'],
+      [segment, 'video/mp2t', 'public, max-age=300, immutable'],
+    ] as const) {
+      for (const method of [{}, head]) {
+        const { status, headers } = await ask(url, method);
+        const said = ['content-type', 'cache-control', 'access-control-allow-origin'].map((name) => headers.get(name));
+        expect([url, status, ...said]).toEqual([url, 200, type, caching, '*']);
+      }
+    }
+  });
+
+  it('open nothing to HEAD', async () => {
+    const opens = simulator.opens();
+    expect((await ask(hls('5.1'), { method: 'HEAD' })).status).toBe(200);
+    expect((await ask(hls('5.1', 'copy/index.m3u8'), { method: 'HEAD' })).status).toBe(200);
+    expect(simulator.opens()).toBe(opens);
+  });
+
+  it('are 404 for what there is not, 410 for what there was, and 400 for an unknown profile', async () => {
+    const player = await HlsPlayer.open(hls('5.1'));
+    await player.more(1);
+    const now = player.newest?.sequence as number;
+    for (const [path, status] of [
+      [`copy/${now + 100}.ts`, 404],
+      [`copy/${now - 100}.ts`, 410],
+      ['copy/..%2f..%2f..%2fetc%2fpasswd', 404],
+      ['copy/1e9.ts', 404],
+      ['best/index.m3u8', 404],
+      ['index.m3u8?profile=best', 400],
+      ['other.m3u8', 404],
+    ] as const) {
+      expect([path, (await ask(hls('5.1', path))).status]).toEqual([path, status]);
+    }
+    const unknown = await ask(hls('99.1'));
+    expect([unknown.status, unknown.json.title]).toEqual([404, 'Unknown channel']);
+    expect((await ask(hls('..%2f5.1'))).status).toBe(404);
+  });
+
+  it('are those of MPEG-TS if the channel fails before the first segment', async () => {
+    simulator.misbehave({ fault: 'error-5xx', channel: '7.1' });
+    simulator.misbehave({ fault: 'error-5xx', channel: '9.1' });
+    const ts = await ask(`${publisher.url}/channels/7.1.ts`);
+    const playlist = await ask(hls('9.1'));
+    const said = ({ status, json }: Answer) => [status, json.status, json.title, json.code];
+    expect(said(playlist)).toEqual(said(ts));
+    expect(playlist.headers.get('content-type')).toBe('application/problem+json');
+    expect(playlist.headers.get('x-hdhomerun-error')).toBe(ts.headers.get('x-hdhomerun-error'));
+    expect(await publisher.metric('publisher_hls_sessions')).toBe(0);
+  });
+
+  it('are 503 while the channel gives nothing, and go on with a discontinuity when it does again', async () => {
+    const player = await HlsPlayer.open(hls('5.1'));
+    await player.more(3);
+    simulator.misbehave({ fault: 'no-video', channel: '5.1', afterMs: 0 });
+    simulator.misbehave({ fault: 'cut', channel: '5.1' });
+    await eventually(async () => {
+      const { status, headers } = await ask(player.media);
+      expect([status, Number(headers.get('retry-after')) > 0]).toEqual([503, true]);
+    }, promisedMs(15_000));
+    simulator.heal();
+    await eventually(async () => expect(await player.poll()).toBe(200), promisedMs(60_000));
+    await player.more(2);
+    expect(violationsOf(player.playlists)).toEqual([]);
+    expect(contentViolationsOf(player.segments)).toEqual([]);
+    expect(player.segments.some(({ isDiscontinuous }) => isDiscontinuous)).toBe(true);
+  });
+});
