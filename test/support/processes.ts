@@ -78,7 +78,7 @@ export interface Program {
 
 /**
  * Runs a file, or a text as a module. With `TEST_DESCRIPTORS` in its environment it may open no more than so many; with
- * `TEST_OBEYS_MODES` the modes of files bind it even if it is root's.
+ * `TEST_OBEYS_MODES` the modes of files bind it even if it is root's; with `TEST_NETWORK_OF` it has the network of that pid.
  */
 export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args: readonly string[] = []): Program {
   const hook = new URL('scripts/from-source.mjs', repository).pathname;
@@ -86,9 +86,10 @@ export function startProgram(program: string, env: NodeJS.ProcessEnv = {}, args:
   const limit = env.TEST_DESCRIPTORS ? `ulimit -n ${env.TEST_DESCRIPTORS}; ` : '';
   const isRoot = process.getuid?.() === 0;
   const bound = env.TEST_OBEYS_MODES && isRoot ? 'setpriv --bounding-set=-dac_override ' : '';
+  const network = env.TEST_NETWORK_OF ? `nsenter --target ${env.TEST_NETWORK_OF} --net ` : '';
   const child = spawn(
     'sh',
-    ['-c', `${limit}exec ${bound}"$0" "$@"`, process.execPath, '--import', hook, ...what, ...args],
+    ['-c', `${limit}exec ${network}${bound}"$0" "$@"`, process.execPath, '--import', hook, ...what, ...args],
     {
       cwd: repository,
       env: { ...process.env, ...env },
