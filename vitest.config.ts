@@ -4,6 +4,8 @@ const source = (path: string) => new URL(`./src/${path}`, import.meta.url).pathn
 
 const punctual = [
   ...['decoys', 'endings', 'escapees', 'faults', 'lease'].map((name) => `test/managed-child/${name}.test.ts`),
+  // Alone, too: a publisher that starts ends every orphan on the host.
+  'test/cli/orphans.test.ts',
   'test/publisher/stopping.test.ts',
 ];
 

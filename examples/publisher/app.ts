@@ -18,12 +18,15 @@ import { type Told, toldOf } from './http/events-routes.ts';
 import type { PublisherView } from './http/overview.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
+import { TokenGate } from './http/token-gate.ts';
 import { Viewers } from './http/viewers.ts';
 import { channelPath } from './http/views.ts';
 import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
+import { sweepOrphans } from './orphans.ts';
 import { Outputs } from './outputs.ts';
+import { missingFfmpeg, Readiness } from './readiness.ts';
 import { StateClaim } from './state/claim.ts';
 import { version } from './version.ts';
 
@@ -34,6 +37,9 @@ interface Around {
   readonly simulator: HdhomerunSimulator | undefined;
   readonly state: StateClaim;
 }
+
+/** For what is not a stream: pages, the API, metrics. */
+const SPARE_CONNECTIONS = 500;
 
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
 export class Publisher implements AsyncDisposable {
@@ -52,6 +58,8 @@ export class Publisher implements AsyncDisposable {
   readonly #directory: Directory;
   readonly #simulator: HdhomerunSimulator | undefined;
   readonly #told: Told;
+  readonly #readiness: Readiness;
+  readonly #operatorGate = new TokenGate('--operator-token', () => this.#config.operatorToken);
   readonly #startedAt = new Date();
   readonly #state: StateClaim;
   #device: PublishedDevice | undefined;
@@ -68,6 +76,7 @@ export class Publisher implements AsyncDisposable {
   static async start(config: Config, log: Logger, events: EventLog = new EventLog()): Promise<Publisher> {
     log.info('starting');
     await checkLockDirectory(config.lockDir, (text) => log.warn(text));
+    await sweepOrphans(log);
     const missing = missingFfmpeg();
     if (missing) log.warn(`${missing}; until then no channel can be watched`);
     for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
@@ -92,6 +101,7 @@ export class Publisher implements AsyncDisposable {
     this.#controls = createControls(config, log);
     this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls }), log);
     this.#metrics.observe(this.#channels);
+    this.#readiness = new Readiness({ channels: this.#channels, lockDir: config.lockDir, stateDir: state.path });
     this.#kept = new KeptLineups(state.path, log);
     this.#viewers = new Viewers(() => this.#config);
     const made = { config: this.#config, folder: join(state.path, 'hls'), viewers: this.#viewers, log };
@@ -133,12 +143,21 @@ export class Publisher implements AsyncDisposable {
     const parts = { channels: this.#channels, config, refresh: () => this.#directory.start() };
     const device = await PublishedDevice.create(parts, this.#state.path, this.#log);
     this.#device = device;
-    const http = await HttpServer.listen(this.#config, this.#router(device));
+    const { port, bind, maxViewersTotal } = this.#config;
+    const maxConnections = maxViewersTotal + SPARE_CONNECTIONS;
+    const http = await HttpServer.listen({ port, bind, maxConnections }, this.#router(device));
     this.#http = http;
     this.#log.info(`dashboard: ${http.url}`);
+    if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${this.#whoMay()}`);
     this.#presence = new Presence({ device, config, port: () => http.port }, this.#log);
     await this.#presence.apply();
     void this.#directory.start().then(() => this.#asked());
+  }
+
+  #whoMay(): string {
+    const hasOperator = this.#config.operatorToken !== undefined;
+    const change = hasOperator ? 'who has the operator token' : 'nobody (there is no --operator-token)';
+    return `whoever reaches it may watch, and ${change} may restart and stop channels`;
   }
 
   #router(device: PublishedDevice): ReturnType<typeof createRouter> {
@@ -152,7 +171,9 @@ export class Publisher implements AsyncDisposable {
       registry: this.#metrics.registry,
       demo: this.#config.demo,
       baseUrl: () => this.#baseUrl(),
-      unready: () => this.#unready(),
+      readiness: this.#readiness,
+      operator: { channels: this.#channels, gate: this.#operatorGate, log: this.#log },
+      names: this.#config,
     });
   }
 
@@ -187,18 +208,15 @@ export class Publisher implements AsyncDisposable {
       version: version(),
       startedAt: this.#startedAt.toISOString(),
       demo,
-      unready: this.#unready(),
+      unready: this.#readiness.reasons(),
       operable: operatorToken !== undefined,
       deviceId: this.#device?.deviceId ?? null,
     };
   }
 
-  #unready(): readonly string[] {
-    const missing = missingFfmpeg();
-    return [...(missing ? [missing] : []), ...(this.#channels.size === 0 ? ['no channel is known yet'] : [])];
-  }
-
   async #close(): Promise<void> {
+    this.#readiness.stopping();
+    this.#http?.stopAccepting();
     await this.#presence?.[Symbol.asyncDispose]();
     this.#told.feed[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
@@ -210,14 +228,6 @@ export class Publisher implements AsyncDisposable {
     await this.#device?.lineup.settled();
     await this.#state[Symbol.asyncDispose]();
     this.#metrics[Symbol.dispose]();
-  }
-}
-
-function missingFfmpeg(): string | undefined {
-  try {
-    findFfmpeg();
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
+    this.#readiness[Symbol.dispose]();
   }
 }

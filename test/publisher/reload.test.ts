@@ -71,7 +71,7 @@ describe('a reload on SIGHUP', () => {
     await using _publisher = publisher;
     reload({});
     await publisher.says(/reload: nothing changed/);
-    reload({ deviceId: '1234ABCD', stateDir: '/nowhere' });
+    reload({ deviceId: '1234ABC2', stateDir: '/nowhere' });
     await publisher.says(/reload: not applied before the next start: stateDir, deviceId/);
     expect((await ask(`${publisher.url}/healthz`)).status).toBe(200);
   });

@@ -34,6 +34,14 @@ export class Channels implements AsyncDisposable {
     for (const entry of entries) this.#put(entry);
   }
 
+  /** Ends a channel now, with its source and all who watch it; who comes then opens it afresh. */
+  renew(id: string): void {
+    const channel = this.#byId.get(id);
+    if (!channel) return;
+    this.#byId.set(id, new Channel(channel.entry, this.#settings, this.#log));
+    this.#end(id, channel);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closing = [...this.#byId.values()].map((channel) => channel[Symbol.asyncDispose]());
     await Promise.all([...closing, ...this.#closing]);
@@ -48,6 +56,10 @@ export class Channels implements AsyncDisposable {
   #remove(id: string, channel: Channel): void {
     this.#byId.delete(id);
     this.#log.info({ channel: id }, `channel ${id}: removed, it is no longer in the lineup`);
+    this.#end(id, channel);
+  }
+
+  #end(id: string, channel: Channel): void {
     const closing = channel[Symbol.asyncDispose]()
       .catch((err) => this.#log.error({ channel: id, err }, `channel ${id}: ${err}`))
       .finally(() => this.#closing.delete(closing));

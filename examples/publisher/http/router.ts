@@ -7,9 +7,12 @@ import type { Channels } from '../channel/channels.ts';
 import type { Config } from '../config/config.ts';
 import type { PublishedDevice } from '../device/published-device.ts';
 import type { Outputs } from '../outputs.ts';
+import type { Readiness } from '../readiness.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { eventsRoutes, type Told } from './events-routes.ts';
 import { hlsRoutes } from './hls-routes.ts';
+import { misdirected, type Names } from './host-guard.ts';
+import { type OperatorDesk, operatorRoutes } from './operator-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
 import type { Viewers } from './viewers.ts';
@@ -28,8 +31,11 @@ export interface RouterOptions {
   readonly demo: boolean;
   /** What the addresses of channels begin with, as others see this publisher. */
   readonly baseUrl: () => string;
-  /** Why this publisher can't serve now; empty if it can. */
-  readonly unready: () => readonly string[];
+  readonly readiness: Readiness;
+  /** Who may change something. */
+  readonly operator: OperatorDesk;
+  /** Under which names it is known. */
+  readonly names: Names;
 }
 
 /** One request, and where its answer goes. */
@@ -60,7 +66,10 @@ export function createRouter(options: RouterOptions): RequestListener {
   }
   return (request, response) => {
     setSecurityHeaders(response);
-    router.lookup(request, response);
+    const [path = ''] = request.url?.split('?') ?? [];
+    const problem = misdirected(options.names, request.headers.host, path);
+    if (problem) sendProblem(response, problem);
+    else router.lookup(request, response);
   };
 }
 
@@ -78,8 +87,9 @@ function routesOf(options: RouterOptions): Routes {
     },
     'GET /api/tuners': async ({ response }) => sendJson(response, { devices: await told.overviews.tuners() }),
     'GET /api/locks': async ({ response }) => sendJson(response, { locks: await told.overviews.locks() }),
+    ...operatorRoutes(options.operator),
     'GET /healthz': ({ response }) => sendJson(response, { status: 'ok' }),
-    'GET /readyz': ({ response }) => readiness(response, options.unready()),
+    'GET /readyz': ({ response }) => sendReadiness(response, options.readiness),
     'GET /metrics': async ({ response }) =>
       send(response, 200, { contentType: registry.contentType, content: await registry.metrics() }),
   };
@@ -109,9 +119,10 @@ async function channelList({ told, demo }: RouterOptions): Promise<object> {
   return { now: new Date().toISOString(), demo, channels: await told.overviews.channels() };
 }
 
-function readiness(response: ServerResponse, reasons: readonly string[]): void {
+function sendReadiness(response: ServerResponse, readiness: Readiness): void {
+  const reasons = readiness.reasons();
   const ready = reasons.length === 0;
-  sendJson(response, { ready, reasons }, ready ? 200 : 503);
+  sendJson(response, { ready, reasons, warnings: readiness.warnings() }, ready ? 200 : 503);
 }
 
 async function handle(response: ServerResponse, work: () => unknown): Promise<void> {

@@ -1,23 +1,38 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { StartError } from '../errors.ts';
+import { isLoopback } from './host-guard.ts';
 
 /** Where to listen. */
 export interface Place {
   readonly bind: string;
   /** 0 takes any free one. */
   readonly port: number;
+  /** One more is closed before it has said anything. */
+  readonly maxConnections: number;
 }
+
+/** These bound how long and how large a request may come in; a stream that goes out may last for days. */
+const LIMITS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 5_000,
+  // How often the times above are looked at.
+  connectionsCheckingInterval: 2_000,
+  maxHeaderSize: 16_384,
+  requireHostHeader: true,
+} as const;
 
 /** The HTTP server of the publisher. */
 export class HttpServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #bind: string;
+  #stopped: Promise<void> | undefined;
 
   /** @throws StartError that says what to do if the place can't be had. */
   static async listen(place: Place, listener: RequestListener): Promise<HttpServer> {
-    // These bound how long a request may take to come in; a stream that goes out may last for days.
-    const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 5_000 }, listener);
+    const server = createServer(LIMITS, listener);
+    server.maxConnections = place.maxConnections;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once('error', (error) => reject(listenError(error, place)));
     server.listen(place.port, place.bind, resolve);
@@ -34,21 +49,31 @@ export class HttpServer implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Whether others than this host can reach it. */
+  get isOpenToTheNetwork(): boolean {
+    return !isLoopback(this.#bind);
+  }
+
   /** For people on this host. */
   get url(): string {
     const host = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[this.#bind] ?? this.#bind;
     return `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${this.port}/`;
   }
 
+  /** Nobody new comes in from now on; who is in is served until it is disposed. */
+  stopAccepting(): void {
+    this.#stopped ??= new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
   /** Cuts what is still open: the streams have been ended by then. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.stopAccepting();
     this.#server.closeAllConnections();
-    await closed;
+    await this.#stopped;
   }
 }
 
-const ADVICE: Record<string, (place: Place) => string> = {
+const ADVICE: Record<string, (place: Pick<Place, 'bind' | 'port'>) => string> = {
   EADDRINUSE: ({ port }) =>
     `port ${port} is taken by another program (EADDRINUSE); stop it or choose another with --port`,
   EACCES: ({ port }) => `port ${port} may not be used by this user (EACCES); choose one above 1023 with --port`,
@@ -56,7 +81,7 @@ const ADVICE: Record<string, (place: Place) => string> = {
   ENOTFOUND: ({ bind }) => `${bind} is no address and no known name (ENOTFOUND); see --bind`,
 };
 
-export function listenError(error: NodeJS.ErrnoException, place: Place): StartError {
+export function listenError(error: NodeJS.ErrnoException, place: Pick<Place, 'bind' | 'port'>): StartError {
   const advice = ADVICE[error.code ?? '']?.(place) ?? `${error.message}; see --port and --bind`;
   return new StartError(`cannot listen on ${place.bind}: ${advice}`, { cause: error });
 }

@@ -1,0 +1,47 @@
+import type { Channel } from '../channel/channel.ts';
+import type { Channels } from '../channel/channels.ts';
+import type { Logger } from '../log.ts';
+import { sendJson, sendProblem } from './responses.ts';
+import type { Exchange, Routes } from './router.ts';
+import type { TokenGate } from './token-gate.ts';
+
+export interface OperatorDesk {
+  readonly channels: Channels;
+  readonly gate: TokenGate;
+  readonly log: Logger;
+}
+
+/** What an operator may do: each needs the operator token. */
+export function operatorRoutes({ channels, gate, log }: OperatorDesk): Routes {
+  const act = (action: string, work: (channel: Channel) => void) => (exchange: Exchange) => {
+    const channel = admitted(exchange, channels, gate);
+    if (!channel) return;
+    const { id } = channel.entry;
+    log.warn({ channel: id }, `channel ${id}: ${action} by the operator`);
+    work(channel);
+    sendJson(exchange.response, { id, action }, 202);
+  };
+  return {
+    'POST /api/channels/:id/restart': act('restart', ({ hub }) => {
+      hub.restart(new Error('the operator restarts it')).catch(() => {});
+    }),
+    'POST /api/channels/:id/stop': act('stop', ({ entry }) => channels.renew(entry.id)),
+  };
+}
+
+function admitted(
+  { request, response, parameters }: Exchange,
+  channels: Channels,
+  gate: TokenGate,
+): Channel | undefined {
+  const refusal = gate.refusal(request);
+  if (refusal) {
+    const { headers, ...problem } = refusal;
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+    sendProblem(response, problem);
+    return undefined;
+  }
+  const channel = channels.get(parameters.id ?? '');
+  if (!channel) sendProblem(response, { status: 404, title: 'Unknown channel', detail: 'see /api/channels' });
+  return channel;
+}

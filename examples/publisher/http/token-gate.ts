@@ -1,0 +1,75 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { TokenBucket } from 'holdfast';
+import type { Problem } from './responses.ts';
+import { householdOf } from './viewers.ts';
+
+/** So many wrong tokens may come from one address at once, and one more every 12 s. */
+const GUESSES = { capacity: 5, refillPerSecond: 1 / 12 };
+const RETRY_SECONDS = 12;
+/** Of so many addresses the wrong tokens are counted at a time. */
+const ADDRESSES = 1_000;
+
+/** Why a request may not change anything, and the headers that go with it. */
+export interface Refusal extends Problem {
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Lets pass who has the token, in `Authorization: Bearer <token>`. Without a token that is configured nobody has it. */
+export class TokenGate {
+  readonly #token: () => string | undefined;
+  readonly #flag: string;
+  readonly #guesses = new Map<string, TokenBucket>();
+
+  /** @param token asked for each request, so that it can change */
+  constructor(flag: '--operator-token' | '--publish-token', token: () => string | undefined) {
+    this.#flag = flag;
+    this.#token = token;
+  }
+
+  /** Undefined for who may pass. */
+  refusal(request: IncomingMessage): Refusal | undefined {
+    const token = this.#token();
+    const address = householdOf(request.socket.remoteAddress ?? '');
+    if (token === undefined) return this.#readOnly();
+    if ((this.#guesses.get(address)?.available ?? 1) < 1) return tooManyGuesses();
+    const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
+    if (given === undefined) return this.#unauthorized('', `this needs the token of ${this.#flag} as a bearer token`);
+    if (isSame(given, token)) return undefined;
+    this.#count(address);
+    return this.#unauthorized(', error="invalid_token"', `this is not the token of ${this.#flag}`);
+  }
+
+  #readOnly(): Refusal {
+    const detail = `nobody may do this: no token is configured; see ${this.#flag}`;
+    return { status: 403, title: 'This publisher is read-only', detail, headers: {} };
+  }
+
+  #unauthorized(more: string, detail: string): Refusal {
+    const headers = { 'WWW-Authenticate': `Bearer realm="holdfast-publisher"${more}` };
+    return { status: 401, title: 'A token is needed', detail, headers };
+  }
+
+  #count(address: string): void {
+    const bucket = this.#guesses.get(address) ?? new TokenBucket(GUESSES);
+    bucket.tryTake();
+    this.#guesses.delete(address);
+    this.#guesses.set(address, bucket);
+    const [oldest] = this.#guesses.keys();
+    if (this.#guesses.size > ADDRESSES && oldest !== undefined) this.#guesses.delete(oldest);
+  }
+}
+
+/** How long it takes tells nothing about how much of it was right, nor how long the right one is. */
+function isSame(given: string, token: string): boolean {
+  return timingSafeEqual(digest(given), digest(token));
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function tooManyGuesses(): Refusal {
+  const headers = { 'Retry-After': String(RETRY_SECONDS) };
+  return { status: 429, title: 'Too many wrong tokens', detail: `try again in ${RETRY_SECONDS} s`, headers };
+}
