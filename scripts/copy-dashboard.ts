@@ -1,9 +1,10 @@
-// The bundled publisher serves these files; the player is bundled too, so that installing holdfast does not pull it.
+// The bundled publisher serves these files; the players are bundled too, so that installing holdfast does not pull them.
 import { copyFileSync, cpSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { PLAYERS } from '../examples/publisher/assets.ts';
 
 const repository = new URL('../', import.meta.url);
 const target = new URL('dist/publisher/dashboard/', repository);
 cpSync(new URL('examples/publisher/dashboard/', repository), target, { recursive: true });
-const player = createRequire(new URL('examples/package.json', repository)).resolve('mpegts.js/dist/mpegts.js');
-copyFileSync(player, new URL('mpegts.js', target));
+const { resolve } = createRequire(new URL('examples/package.json', repository));
+for (const [name, file] of Object.entries(PLAYERS)) copyFileSync(resolve(file), new URL(name, target));

@@ -12,26 +12,46 @@ const types = {
   js: 'text/javascript; charset=utf-8',
 };
 
-const STYLES = ['base.css', 'components.css', 'layout.css', 'player.css', 'channels.css', 'tuners.css'];
+const STYLES = ['base.css', 'channels.css', 'components.css', 'details.css', 'layout.css', 'player.css', 'system.css'];
 const SCRIPTS = [
-  'dashboard.js',
-  'connection.js',
-  'channel-list.js',
   'channel-card.js',
-  'tuners.js',
-  'player.js',
+  'channel-details.js',
+  'channel-list.js',
   'channel-loader.js',
+  'channel-words.js',
+  'connection.js',
+  'dashboard.js',
+  'event-log.js',
+  'favourites.js',
   'format.js',
-  'rate.js',
+  'hls-way.js',
+  'model.js',
+  'mpeg-ts-way.js',
+  'operator.js',
   'page.js',
+  'player-ways.js',
+  'player.js',
+  'previews.js',
+  'rate.js',
+  'system.js',
+  'tuners.js',
 ];
+
+/** What plays in the page, by the name that it is served under, and where its package has it. */
+export const PLAYERS: Readonly<Record<string, string>> = {
+  'mpegts.js': 'mpegts.js/dist/mpegts.js',
+  'hls.js': 'hls.js/dist/hls.light.min.mjs',
+};
 
 /** Every file that is served, by its path: there is no other, whatever a request asks for. */
 export const ASSETS: ReadonlyMap<string, Asset> = new Map([
   ['/', { contentType: types.html, read: () => pageFile('index.html') }],
   ...STYLES.map((name) => asset(name, types.css)),
   ...SCRIPTS.map((name) => asset(name, types.js)),
-  ['/assets/mpegts.js', { contentType: types.js, read: player }],
+  ...Object.keys(PLAYERS).map((name): [string, Asset] => [
+    `/assets/${name}`,
+    { contentType: types.js, read: () => player(name) },
+  ]),
 ]);
 
 function asset(name: string, contentType: string): [string, Asset] {
@@ -43,10 +63,8 @@ function pageFile(name: string): Buffer {
   return readFileSync(new URL(`./dashboard/${name}`, import.meta.url));
 }
 
-/** The build puts the player beside the page; from source it is in its package. */
-function player(): Buffer {
-  const bundled = new URL('./dashboard/mpegts.js', import.meta.url);
-  return readFileSync(
-    existsSync(bundled) ? bundled : createRequire(import.meta.url).resolve('mpegts.js/dist/mpegts.js'),
-  );
+/** The build puts the players beside the page; from source they are in their packages. */
+function player(name: string): Buffer {
+  const bundled = new URL(`./dashboard/${name}`, import.meta.url);
+  return readFileSync(existsSync(bundled) ? bundled : createRequire(import.meta.url).resolve(PLAYERS[name] as string));
 }

@@ -156,7 +156,8 @@ describe('GET /api/events', () => {
     const { json } = await ask(`${publisher.url}/api/overview`);
     expect(Object.keys(json)).toEqual(expect.arrayContaining(['channels', 'tuners', 'publisher', 'events', 'missed']));
     const last = json.events.at(-1).id;
-    expect((await ask(`${publisher.url}/api/overview?after=${last}`)).json.events).toEqual([]);
+    const { events } = (await ask(`${publisher.url}/api/overview?after=${last}`)).json;
+    expect(events.map(({ id }: Json) => id)).not.toContain(last);
     const head = await fetch(`${publisher.url}/api/events`, { method: 'HEAD' });
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
   });

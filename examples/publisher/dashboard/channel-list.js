@@ -1,63 +1,81 @@
-import { ChannelCard, STATES } from './channel-card.js';
+import { ChannelCard } from './channel-card.js';
+import { isFaulty, stateOf } from './channel-words.js';
+import { Favourites } from './favourites.js';
 import { bitrateOf, countOf } from './format.js';
 import { element, place, setAttribute, setShown, setText } from './page.js';
 
-const FILTER_FROM_CHANNELS = 9;
+const ORDERS = {
+  lineup: () => 0,
+  name: (a, b) => a.view.name.localeCompare(b.view.name, undefined, { numeric: true }),
+  viewers: (a, b) => b.view.viewers - a.view.viewers,
+  bitrate: (a, b) => (b.rates.in ?? 0) - (a.rates.in ?? 0),
+};
 
+const EMPTY = {
+  favourites: ['No favourite yet', 'Mark a channel with the star on its card.'],
+  live: ['Nothing is on air', 'A channel is opened when somebody watches it.'],
+  faulty: ['No fault', 'Every channel can be watched.'],
+};
+
+/** The cards of all channels: those that match, in the order that was chosen. */
 export class ChannelList {
   #cards = new Map();
-  #player;
+  #favourites = new Favourites();
+  #model;
+  #actions;
 
-  constructor(player) {
-    this.#player = player;
-    element('filter').addEventListener('input', () => this.#filter());
+  constructor(model, actions) {
+    this.#model = model;
+    this.#actions = { ...actions, star: (id) => this.#star(id) };
+    for (const id of ['filter', 'which', 'order']) element(id).addEventListener('input', () => this.arrange());
   }
 
-  /** @returns what changed, in words, for those who can't see it */
-  update(channels, nowMs) {
-    const changes = [];
-    const cards = channels.map((channel) => {
-      const known = this.#cards.get(channel.id);
-      const card = known ?? new ChannelCard(channel, this.#player);
-      if (known && known.channel.state !== channel.state && ['live', 'idle', 'closed'].includes(channel.state))
-        changes.push(`${channel.name}: ${STATES[channel.state]}`);
-      if (known && channel.lastError && known.channel.lastError?.at !== channel.lastError.at)
-        changes.push(`${channel.name}: ${channel.lastError.title}`);
-      card.update(channel, nowMs);
-      return card;
-    });
-    this.#cards = new Map(cards.map((card) => [card.channel.id, card]));
-    place(
-      element('cards'),
-      cards.map((card) => card.root),
-    );
+  get cards() {
+    return this.#cards;
+  }
+
+  /** @param changed the views that differ; all of them if left out */
+  update(changed = this.#model.list.map(({ view }) => view)) {
+    const { channels, nowMs } = this.#model;
+    for (const id of this.#cards.keys()) if (!channels.has(id)) this.#cards.delete(id);
+    for (const { id } of changed) {
+      if (!channels.has(id)) continue;
+      if (!this.#cards.has(id)) this.#add(id);
+      this.#cards.get(id).update(nowMs);
+    }
     setAttribute(element('cards'), 'aria-busy', 'false');
-    setShown(element('filter-field'), cards.length >= FILTER_FROM_CHANNELS);
-    this.showPlaying();
-    this.#filter();
+    this.arrange();
     this.#showTotals();
-    return changes;
   }
 
-  showPlaying() {
-    for (const card of this.#cards.values()) card.showPlaying(card.channel.id === this.#player.channelId);
+  tick() {
+    const { nowMs } = this.#model;
+    for (const card of this.#cards.values()) {
+      const { state, refusal } = card.model.view;
+      if (refusal || state === 'live') card.tick(nowMs);
+    }
+  }
+
+  showPlaying(channelId) {
+    for (const card of this.#cards.values()) card.showPlaying(card.id === channelId);
   }
 
   focus(channelId) {
     this.#cards.get(channelId)?.focus();
   }
 
-  #filter() {
-    const field = element('filter');
-    const text = element('filter-field').hidden ? '' : field.value.trim().toLowerCase();
-    let shown = 0;
-    for (const card of this.#cards.values()) {
-      const matches = card.matches(text);
-      setShown(card.root, matches);
-      if (matches) shown += 1;
-    }
-    if (shown > 0) showNotice();
-    else if (text) showNotice(`No channel matches “${field.value.trim()}”`, 'Clear the filter to see all channels.');
+  /** Puts in place what is to be seen. */
+  arrange() {
+    const text = element('filter').value.trim().toLowerCase();
+    const which = element('which').value;
+    const models = this.#model.list.filter((model) => matches(model, text) && this.#isAmong(model, which));
+    const order = element('order').value;
+    if (order !== 'lineup') models.sort(ORDERS[order]);
+    place(element('cards'), models.map(({ view }) => this.#cards.get(view.id)?.root).filter(Boolean));
+    if (models.length > 0) showNotice();
+    else if (text)
+      showNotice(`No channel matches “${element('filter').value.trim()}”`, 'Clear the filter to see all channels.');
+    else if (EMPTY[which]) showNotice(...EMPTY[which]);
     else
       showNotice(
         'No channel yet',
@@ -65,14 +83,42 @@ export class ChannelList {
       );
   }
 
-  #showTotals() {
-    const cards = [...this.#cards.values()];
-    const sum = (pick) => cards.reduce((total, card) => total + (pick(card) ?? 0), 0);
-    setText(element('total-live'), `${sum((card) => Number(card.channel.state === 'live'))} of ${cards.length}`);
-    setText(element('total-viewers'), countOf(sum((card) => card.channel.viewers)));
-    setText(element('total-in'), bitrateOf(sum((card) => card.rates.in)));
-    setText(element('total-out'), bitrateOf(sum((card) => card.rates.out)));
+  #add(id) {
+    const card = new ChannelCard(this.#model.channels.get(id), this.#actions);
+    this.#cards.set(id, card);
+    card.showStar(this.#isFavourite(card.model));
   }
+
+  #isFavourite({ view }) {
+    return this.#favourites.has(view.id, view.favorite);
+  }
+
+  #star(id) {
+    const card = this.#cards.get(id);
+    this.#favourites.set(id, !this.#isFavourite(card.model));
+    card.showStar(this.#isFavourite(card.model));
+    this.arrange();
+  }
+
+  #isAmong(model, which) {
+    if (which === 'favourites') return this.#isFavourite(model);
+    if (which === 'live') return ['live', 'opening'].includes(stateOf(model.view));
+    return which !== 'faulty' || isFaulty(model.view);
+  }
+
+  #showTotals() {
+    const list = this.#model.list;
+    const sum = (pick) => list.reduce((total, model) => total + (pick(model) ?? 0), 0);
+    setText(element('total-live'), `${sum(({ view }) => Number(view.state === 'live'))} of ${countOf(list.length)}`);
+    setText(element('total-viewers'), countOf(sum(({ view }) => view.viewers)));
+    setText(element('total-in'), bitrateOf(sum(({ rates }) => rates.in)));
+    setText(element('total-out'), bitrateOf(sum(({ rates }) => rates.out)));
+  }
+}
+
+function matches({ view }, text) {
+  const { now, next } = view.programme ?? {};
+  return [view.number, view.name, view.id, now?.title, next?.title].join(' ').toLowerCase().includes(text);
 }
 
 export function showNotice(title, detail = '') {

@@ -10,7 +10,7 @@ const REASONS = {
 };
 
 /** The server's own words for a refusal (RFC 9457), or the best that its status code allows. */
-async function problemOf(response) {
+export async function problemOf(response) {
   const problem = await response.json().catch(() => ({}));
   return {
     title: problem.title ?? REASONS[response.status] ?? `The publisher refused: ${response.status}`,

@@ -1,63 +1,130 @@
-import { showNotice } from './channel-list.js';
 import { timeOf } from './format.js';
-import { announce, element, place, setAttribute, setShown, setText } from './page.js';
-import { showTuners, showTunersNote } from './tuners.js';
+import { announce, element, setAttribute, setShown, setText } from './page.js';
 
-const POLL_MS = 1_000;
-const SLOWEST_POLL_MS = 5_000;
+const POLL_MS = 2_000;
+const FIRST_RETRY_MS = 1_000;
+const SLOWEST_RETRY_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 5_000;
+const PARTS = ['publisher', 'tuners', 'locks', 'orphans', 'pushes'];
 
+/**
+ * Follows the publisher by server-sent events. While they can't be had it asks once in a while what they would tell, and
+ * tries again at growing intervals; it goes on after the last event of the log that it knows.
+ */
 export class Connection {
-  #list;
-  #timer;
+  #model;
+  #onChange;
+  #source;
+  #pollTimer;
+  #retryTimer;
+  #retryMs = FIRST_RETRY_MS;
   #polling = false;
+  /** Whether a snapshot came by the stream that is open. */
+  #isLive = false;
   #wasDown = false;
   #downSince;
   #lastAnswerAt;
-  #delayMs = POLL_MS;
 
-  constructor(list) {
-    this.#list = list;
-    document.addEventListener('visibilitychange', () => (document.hidden ? this.pause() : this.poll()));
+  /** @param onChange is told which parts of the model changed */
+  constructor(model, onChange) {
+    this.#model = model;
+    this.#onChange = onChange;
+    document.addEventListener('visibilitychange', () => (document.hidden ? this.pause() : this.open()));
   }
 
+  /** A page that nobody sees asks nothing. */
   pause() {
-    clearTimeout(this.#timer);
+    for (const timer of [this.#pollTimer, this.#retryTimer]) clearTimeout(timer);
+    this.#source?.close();
+    this.#source = undefined;
+    this.#isLive = false;
   }
 
-  /** Asks now, and again a second after each answer for as long as the tab is visible. */
-  async poll() {
-    clearTimeout(this.#timer);
+  open() {
+    this.pause();
+    const after = this.#model.lastEventId;
+    const source = new EventSource(`/api/events${after ? `?after=${encodeURIComponent(after)}` : ''}`);
+    this.#source = source;
+    const hear = (event, take) =>
+      source.addEventListener(event, ({ data }) => {
+        if (source === this.#source) take(JSON.parse(data));
+      });
+    hear('snapshot', (overview) => this.#took(overview));
+    hear('channels', (changes) => {
+      this.#model.change(changes);
+      this.#onChange('channels', changes.changed);
+    });
+    for (const part of PARTS) {
+      hear(part, (value) => {
+        this.#model[part] = value;
+        this.#onChange(part);
+      });
+    }
+    hear('event', (event) => this.#hear([event]));
+    hear('missed', ({ missed }) => this.#miss(missed));
+    source.onerror = () => source === this.#source && this.#failed();
+  }
+
+  #took(overview) {
+    this.#isLive = true;
+    this.#retryMs = FIRST_RETRY_MS;
+    clearTimeout(this.#pollTimer);
+    this.#answered(overview, 'live', 'Live');
+  }
+
+  /** The browser would try again by itself, but at the same pace for ever. */
+  #failed() {
+    this.#source.close();
+    this.#source = undefined;
+    this.#isLive = false;
+    if (document.hidden) return;
+    this.#retryTimer = setTimeout(() => this.open(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 2, SLOWEST_RETRY_MS);
+    this.#poll();
+  }
+
+  async #poll() {
+    clearTimeout(this.#pollTimer);
     if (this.#polling || document.hidden) return;
     this.#polling = true;
     try {
-      const tuners = getJson('/api/tuners').then(showTuners, (error) => error);
-      const snapshot = await getJson('/api/channels');
-      const tunersError = await tuners;
-      if (tunersError) showTunersNote(`The tuners could not be read: ${tunersError.message}`);
-      this.#answered(snapshot);
+      const after = this.#model.lastEventId;
+      const overview = await getJson(`/api/overview${after ? `?after=${encodeURIComponent(after)}` : ''}`);
+      if (this.#isLive) return;
+      this.#hear(overview.events);
+      this.#miss(overview.missed);
+      this.#answered(overview, 'polling', 'Polling');
     } catch (error) {
-      this.#unanswered(error);
+      if (!this.#isLive) this.#unanswered(error);
     } finally {
       this.#polling = false;
     }
-    if (!document.hidden) this.#timer = setTimeout(() => this.poll(), this.#delayMs);
+    if (!this.#isLive && !document.hidden) this.#pollTimer = setTimeout(() => this.#poll(), POLL_MS);
   }
 
-  #answered(snapshot) {
-    this.#delayMs = POLL_MS;
+  #hear(events) {
+    if (events.length === 0) return;
+    this.#model.addEvents(events);
+    this.#onChange('events', events);
+  }
+
+  #miss(count) {
+    if (!count) return;
+    this.#model.missed += count;
+    this.#onChange('events', []);
+  }
+
+  #answered(overview, state, text) {
     this.#downSince = undefined;
     this.#lastAnswerAt = new Date();
-    setShown(element('demo'), Boolean(snapshot.demo));
-    const changes = this.#list.update(snapshot.channels, new Date(snapshot.now).getTime());
-    if (this.#wasDown) changes.unshift('The publisher answers again');
+    this.#model.take(overview);
+    if (this.#wasDown) announce('The publisher answers again.');
     this.#wasDown = false;
-    if (changes.length > 0) announce(`${changes.join('. ')}.`);
-    this.#show('connected', 'Connected');
+    this.#show(state, text);
+    this.#onChange('snapshot');
   }
 
   #unanswered(error) {
-    this.#delayMs = Math.min(this.#delayMs * 2, SLOWEST_POLL_MS);
     this.#downSince ??= new Date();
     const since = timeOf(this.#downSince);
     const kept = this.#lastAnswerAt
@@ -65,18 +132,10 @@ export class Connection {
       : 'Nothing has been read from it yet.';
     const outage = `The publisher was lost at ${since}: ${error.message}. ${kept} This page keeps trying.`;
     setText(element('outage-text'), outage);
-    if (!this.#lastAnswerAt) {
-      place(element('cards'), []);
-      place(element('devices'), []);
-      showTunersNote('The tuners could not be read.');
-      showNotice(
-        'The channels could not be read',
-        'Is the publisher running? This page fills in as soon as it answers.',
-      );
-    }
     if (!this.#wasDown) announce(outage);
     this.#wasDown = true;
     this.#show('down', `Unreachable since ${since}`);
+    if (!this.#lastAnswerAt) this.#onChange('unread');
   }
 
   #show(state, text) {

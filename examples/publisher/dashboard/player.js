@@ -1,11 +1,8 @@
-import { channelLoader } from './channel-loader.js';
 import { announce, element, setAttribute, setShown, setText } from './page.js';
+import { openWay, waysTo } from './player-ways.js';
 
 /** Bytes have come for this long and still no picture: the browser knows none of the stream's codecs. */
 const DECODE_TIMEOUT_MS = 10_000;
-
-const { mpegts } = window;
-if (mpegts) mpegts.LoggingControl.enableAll = false; // what goes wrong is shown on the page
 
 /** Plays one channel at a time. Opening, switching and stopping all close the former connection before anything else. */
 export class Player {
@@ -16,6 +13,9 @@ export class Player {
   #channel;
   #phase = 'idle';
   #firstByteAtMs;
+  /** The ways to play the channel, the best first, and which of them is tried. */
+  #ways = [];
+  #way = 0;
 
   constructor(onChange) {
     this.#onChange = onChange;
@@ -23,10 +23,8 @@ export class Player {
     video.addEventListener('playing', () => this.#engine && this.#show('playing'));
     video.addEventListener('waiting', () => this.#phase === 'playing' && this.#show('stalled'));
     video.addEventListener('volumechange', () => this.#showSound());
-    element('retry').addEventListener('click', () => {
-      this.play(this.#channel);
-      element('stop').focus();
-    });
+    element('retry').addEventListener('click', () => this.#again(this.#way));
+    element('other-way').addEventListener('click', () => this.#again(this.#way + 1));
     element('sound').addEventListener('click', () => {
       video.muted = !video.muted;
     });
@@ -43,47 +41,35 @@ export class Player {
   }
 
   play(channel) {
-    this.#close();
     this.#channel = channel;
-    if (!mpegts?.getFeatureList().mseLivePlayback) {
+    this.#ways = waysTo(channel);
+    this.#open(0);
+  }
+
+  #again(way) {
+    this.#open(way % this.#ways.length);
+    element('stop').focus();
+  }
+
+  #open(way) {
+    this.#close();
+    this.#way = way;
+    const chosen = this.#ways[way];
+    if (!chosen) {
       const detail = 'Paste its stream address into VLC or ffplay instead.';
-      this.#show('failed', { title: 'This browser cannot play MPEG-TS', detail });
+      this.#show('failed', { title: 'This browser cannot play live streams', detail });
       return;
     }
-    // Each loader class belongs to one opening, so that a byte still in flight can't start the next one's clock.
-    const onFirstByte = () => {
-      this.#firstByteAtMs = performance.now();
-    };
-    const engine = mpegts.createPlayer(
-      { type: 'mpegts', isLive: true, url: new URL(channel.url, location.href).href },
-      {
-        customLoader: channelLoader(onFirstByte),
-        enableWorker: false,
-        enableStashBuffer: false,
-        lazyLoad: false,
-        liveBufferLatencyChasing: true,
-        autoCleanupSourceBuffer: true,
-        autoCleanupMaxBackwardDuration: 30,
-        autoCleanupMinBackwardDuration: 10,
-      },
-    );
     // Events are delivered late now and then: those of an engine that was replaced say nothing about this one.
-    const current =
-      (handle) =>
-      (...args) =>
-        engine === this.#engine && handle(...args);
-    engine.on(
-      mpegts.Events.ERROR,
-      current((type, _detail, info) => this.#fail(type, info)),
-    );
-    engine.on(
-      mpegts.Events.LOADING_COMPLETE,
-      current(() => this.#ended()),
-    );
+    const engine = openWay(chosen, this.#video, {
+      firstByte: () => {
+        if (engine === this.#engine) this.#firstByteAtMs ??= performance.now();
+      },
+      failed: (problem) => engine === this.#engine && this.#giveUp(problem),
+    });
     this.#engine = engine;
     this.#video.muted = true;
     this.#show('opening');
-    engine.attachMediaElement(this.#video);
     engine.load();
     this.#start();
   }
@@ -105,7 +91,7 @@ export class Player {
     if (!this.#engine) return;
     if (this.#phase === 'opening' && performance.now() - this.#firstByteAtMs > DECODE_TIMEOUT_MS) {
       const detail = 'Its video or audio may be MPEG-2, HEVC or AC-3. VLC and ffplay play them.';
-      this.#giveUp({ title: 'The stream arrives, but this browser shows no picture', detail });
+      this.#giveUp({ title: 'The stream arrives, but this browser shows no picture', detail, isOfMedia: true });
       return;
     }
     if (this.#phase !== 'playing') return;
@@ -124,21 +110,6 @@ export class Player {
     this.#engine = undefined;
     this.#firstByteAtMs = undefined;
     engine?.destroy();
-  }
-
-  #fail(type, info) {
-    const media = {
-      title: 'This browser cannot decode the stream',
-      detail: `${info?.msg ?? type}. VLC and ffplay may play it.`,
-    };
-    this.#giveUp(info?.problem ?? media);
-  }
-
-  #ended() {
-    this.#giveUp({
-      title: 'The stream ended',
-      detail: 'The publisher closed it. The last error of the channel may say why.',
-    });
   }
 
   #giveUp(problem) {
@@ -162,7 +133,8 @@ export class Player {
     setAttribute(element('cover-icon'), 'href', `#icon-${icon}`);
     setText(element('cover-title'), title);
     setText(element('cover-detail'), problem?.retryAfter ? `${detail} Try again in ${problem.retryAfter} s.` : detail);
-    setShown(element('retry'), phase === 'failed');
+    setShown(element('retry'), phase === 'failed' && this.#ways.length > 0);
+    this.#offerOtherWay(phase === 'failed' && problem.isOfMedia);
     setText(element('player-title'), phase === 'idle' ? 'Player' : name);
     setText(element('player-facts'), facts[phase] ?? 'Muted until you turn the sound on');
     const open = this.#engine !== undefined;
@@ -174,6 +146,13 @@ export class Player {
     const said = { playing: `${name} is playing`, failed: `${title}. ${detail}` };
     announce(said[phase] ?? title);
     this.#onChange();
+  }
+
+  /** Only what this browser makes of the stream can be better another way; a source that fails fails any way. */
+  #offerOtherWay(offered) {
+    const other = this.#ways[(this.#way + 1) % this.#ways.length];
+    setShown(element('other-way'), Boolean(offered) && this.#ways.length > 1);
+    if (other) setText(element('other-way'), `Play ${other.name}`);
   }
 
   #showSound() {

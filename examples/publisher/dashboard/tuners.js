@@ -3,7 +3,7 @@ import { element, fromTemplate, place, setAttribute, setShown, setText } from '.
 
 const deviceViews = new Map();
 
-export function showTuners({ devices }) {
+export function showTuners(devices) {
   for (const device of devices) {
     if (!deviceViews.has(device.id)) deviceViews.set(device.id, fromTemplate('device-template'));
     showDevice(deviceViews.get(device.id), device);

@@ -1,0 +1,55 @@
+const REFRESH_MS = 5_000;
+
+/**
+ * Pictures of channels: read for cards that are in sight, while the tab is, and only where the publisher says that it has
+ * one. A picture is shown when it has come whole, so that nothing flickers; the last one stays.
+ */
+export class Previews {
+  #list;
+  #inSight = new Set();
+  #busy = new Set();
+  #readAt = new Map();
+  #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: '100px' });
+  #observed = new WeakSet();
+
+  constructor(list) {
+    this.#list = list;
+  }
+
+  /** Once a second. */
+  tick() {
+    for (const { root } of this.#list.cards.values()) {
+      if (this.#observed.has(root)) continue;
+      this.#observed.add(root);
+      this.#observer.observe(root);
+    }
+    if (document.hidden) return;
+    for (const id of this.#inSight) this.#refresh(id);
+  }
+
+  #seen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const { id } = target.dataset;
+      if (isIntersecting) this.#inSight.add(id);
+      else this.#inSight.delete(id);
+    }
+  }
+
+  async #refresh(id) {
+    const preview = this.#list.cards.get(id)?.model.view.preview;
+    const isFresh = performance.now() - (this.#readAt.get(id) ?? Number.NEGATIVE_INFINITY) < REFRESH_MS;
+    if (!preview || isFresh || this.#busy.has(id)) return;
+    this.#busy.add(id);
+    this.#readAt.set(id, performance.now());
+    const image = new Image();
+    image.src = `${preview}?at=${Date.now()}`;
+    try {
+      await image.decode();
+      this.#list.cards.get(id)?.showPicture(image.src);
+    } catch {
+      // There is none yet, or no longer: what is shown stays.
+    } finally {
+      this.#busy.delete(id);
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import { holderText } from './channel-words.js';
+import { durationOf, plural, timeOf } from './format.js';
+import { element, fromTemplate, place, setAttribute, setShown, setText } from './page.js';
+
+/** The publisher itself, who holds locks, what was left behind, and what is sent elsewhere. */
+export function showSystem(model) {
+  showHealth(model);
+  rows('locks', model.locks, (lock) => ({
+    key: lock.path ?? lock.key,
+    title: lock.key,
+    detail:
+      lock.orphanOf === undefined ? holderText(lock) : `${holderText(lock)} · left behind by pid ${lock.orphanOf}`,
+    command: lock.command,
+    isBad: lock.orphanOf !== undefined,
+  }));
+  rows('orphans', model.orphans, (orphan) => ({
+    key: `${orphan.pid} ${orphan.startedAt}`,
+    title: `pid ${orphan.pid}`,
+    detail: `since ${timeOf(orphan.startedAt)}; its owner, pid ${orphan.ownerPid}, is gone. End it with: holdfast orphans --kill`,
+    command: orphan.command,
+    isBad: true,
+  }));
+  rows('pushes', model.pushes, (push) => ({
+    key: push.id,
+    title: `${push.channel ?? push.id} → ${push.url ?? ''}`,
+    detail: [push.state, push.why ?? push.lastError?.title ?? push.lastError]
+      .filter((it) => typeof it === 'string')
+      .join(' · '),
+    isBad: Boolean(push.lastError),
+  }));
+  const faults = model.orphans.length + (model.publisher?.unready.length ?? 0);
+  setShown(element('system-count'), faults > 0);
+  setText(element('system-count'), faults > 0 ? String(faults) : '');
+  setAttribute(element('system-count'), 'title', faults > 0 ? plural(faults, 'fault') : '');
+}
+
+export function tickSystem({ publisher, nowMs }) {
+  if (publisher) setText(element('health-uptime'), durationOf(nowMs - Date.parse(publisher.startedAt)));
+}
+
+function showHealth(model) {
+  const { publisher } = model;
+  if (!publisher) return;
+  const { unready, version, deviceId, operable, demo } = publisher;
+  const isReady = unready.length === 0;
+  setShown(element('demo'), demo);
+  setAttribute(element('health'), 'data-state', isReady ? 'live' : 'unavailable');
+  setText(element('health-text'), isReady ? 'Ready' : 'Not ready');
+  setShown(element('health-reasons'), !isReady);
+  place(
+    element('health-reasons'),
+    unready.map((reason, index) => {
+      const item = element('health-reasons').children[index] ?? document.createElement('li');
+      setText(item, reason);
+      return item;
+    }),
+  );
+  setText(element('health-version'), version);
+  setText(element('health-discovery'), deviceId ? `HDHomeRun ${deviceId}` : 'does not answer as an HDHomeRun');
+  setText(
+    element('health-operable'),
+    operable ? 'with the operator token' : 'read-only: no operator token is configured',
+  );
+  tickSystem(model);
+}
+
+const shown = new Map();
+
+/** Keeps the row of what is still there, so that a selection or focus in it stays. */
+function rows(id, items, describe) {
+  const known = shown.get(id) ?? new Map();
+  const next = new Map();
+  for (const item of items) {
+    const { key, title, detail, command, isBad } = describe(item);
+    const parts = known.get(key) ?? fromTemplate('row-template');
+    setText(parts.title, title);
+    setText(parts.detail, detail);
+    setText(parts.command, command ?? '');
+    setShown(parts.command, Boolean(command));
+    parts.root.classList.toggle('is-bad', Boolean(isBad));
+    next.set(key, parts);
+  }
+  shown.set(id, next);
+  place(
+    element(id),
+    [...next.values()].map(({ root }) => root),
+  );
+  setShown(element(id), next.size > 0);
+  setShown(element(`${id}-empty`), next.size === 0);
+}
