@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { redactCredentials } from './redact.ts';
+import { redactCommand } from './redact.ts';
 
 /**
  * Readers of `/proc`. All are synchronous (one read of a kernel file takes microseconds) and answer `undefined` where
@@ -83,7 +83,7 @@ export function commandLine(pid: number): string | undefined {
 
 /** The command line as people may see it: credentials removed. */
 export function visibleCommandLine(pid: number): string {
-  return redactCredentials(commandLine(pid) || '(unknown)');
+  return redactCommand(commandLine(pid) || '(unknown)');
 }
 
 /** All pids of this pid namespace. */

@@ -81,6 +81,13 @@ export function redactCredentials(text: string): string {
   return replaceSecrets(visible, { parameter: PARAMETER, value: VALUE, by: '***' });
 }
 
+const SECRET_OPTION = /(^|\s)(--?[a-z0-9-]{0,40}(?:token|password|passwd|passphrase|secret|api-?key)[ =])[^\s-]\S*/gi;
+
+/** Of a command line, what options that carry secrets are given as well: `--operator-token …`. */
+export function redactCommand(command: string): string {
+  return redactCredentials(command).replace(SECRET_OPTION, '$1$2***');
+}
+
 interface Replacement {
   /** Global; its first group is the name, its end the beginning of the value. */
   readonly parameter: RegExp;

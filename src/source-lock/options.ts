@@ -1,6 +1,6 @@
 import type { LockHolder } from '../errors.ts';
 import { checkKnown, checkNumber, checkSignal, checkString } from '../internal/options.ts';
-import { redactCredentials } from '../internal/redact.ts';
+import { redactCommand } from '../internal/redact.ts';
 import type { LockBackend } from './backend.ts';
 
 /** Where the locks of a source are kept, and by what. Those that shall exclude each other must say the same. */
@@ -100,7 +100,7 @@ let lastRedacted: { readonly command: string; readonly text: string } | undefine
 
 /** Mostly the same command line, and removing credentials is the dearest part of an acquisition without files. */
 function redacted(command: string): string {
-  if (lastRedacted?.command !== command) lastRedacted = { command, text: redactCredentials(command) };
+  if (lastRedacted?.command !== command) lastRedacted = { command, text: redactCommand(command) };
   return lastRedacted.text;
 }
 

@@ -1,5 +1,6 @@
 import { redactCredentials } from 'holdfast';
 import { expect, test } from 'vitest';
+import { redactCommand } from '../../src/internal/redact.ts';
 
 test.each([
   ['rtsp://admin:hunter2@10.0.0.5/1', 'rtsp://***@10.0.0.5/1'],
@@ -26,6 +27,15 @@ test.each([
   ['two http://a:hunter2@b/ and http://c:hunter2@d/', 'two http://***@b/ and http://***@d/'],
 ])('%s is shown as %s', (text, shown) => {
   expect(redactCredentials(text)).toBe(shown);
+});
+
+test.each([
+  ['publisher --operator-token hunter2 --port 80', 'publisher --operator-token *** --port 80'],
+  ['a --api-key=hunter2 -password hunter2', 'a --api-key=*** -password ***'],
+  ['a --no-token --port 80', 'a --no-token --port 80'],
+  ['a --source x=http://joe:hunter2@b/', 'a --source x=http://***@b/'],
+])('of a command line, %s is shown as %s', (command, shown) => {
+  expect(redactCommand(command)).toBe(shown);
 });
 
 test.each(['http://host:5004/auto/v5.1?duration=60', 'me@example.com wrote', 'pid 5 since 10:46:15', '?a?b?c'])(
