@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { afterPoll } from '../internal/time.ts';
 import { Backlog } from './backlog.ts';
+import { watchConnection } from './connection.ts';
 import type { Sink } from './sink.ts';
 
 /**
@@ -21,6 +22,7 @@ export class Destination implements Sink {
   /** No more slices come: it is ended as soon as it has what waits. */
   #isEnding = false;
   #onGone: (error?: unknown) => void = ignore;
+  #unwatch: () => void = ignore;
   readonly #onClose = () => this.#onGone();
   readonly #onError = (error: unknown) => this.#onGone(error);
   readonly #onDrain = () => {
@@ -44,7 +46,12 @@ export class Destination implements Sink {
   open(onGone: (error?: unknown) => void): void {
     this.#onGone = onGone;
     if (isOver(this.#destination)) onGone();
-    else this.#destination.on('close', this.#onClose).on('finish', this.#onClose).on('error', this.#onError);
+    else this.#watch();
+  }
+
+  #watch(): void {
+    this.#destination.on('close', this.#onClose).on('finish', this.#onClose).on('error', this.#onError);
+    if (isHttp1Response(this.#destination)) this.#unwatch = watchConnection(this.#destination, this.#onClose);
   }
 
   write(slices: readonly Buffer[]): void {
@@ -91,6 +98,7 @@ export class Destination implements Sink {
     this.#isEnding = false;
     this.#backlog.clear();
     this.#target?.off('drain', this.#onDrain);
+    this.#unwatch();
     this.#destination.off('close', this.#onClose).off('finish', this.#onClose).off('error', this.#onError);
   }
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
@@ -53,6 +54,28 @@ describe('a response', () => {
     expect(headersSent).toBe(false);
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '5']);
     expect(await response.text()).toBe('Error: no tuner');
+  });
+
+  test.each([
+    ['before the first byte', false],
+    ['while it is written to', true],
+  ])('that waits behind another is left when their connection dies, %s', async (_, isLive) => {
+    const source = new ScriptedSource();
+    await using hub = new FanoutHub({ source: source.open });
+    const first: ServerResponse[] = [];
+    const ends: Promise<SubscriptionEnd>[] = [];
+    await using server = await serve((_request, response) => {
+      if (first.length === 0) first.push(response);
+      else ends.push(hub.pipe(response).ended);
+    });
+    const client = new RawClient(server.port, get('1.1').repeat(20));
+    await eventually(() => expect(hub.subscribers).toBe(19));
+    if (isLive) source.write('x');
+    if (isLive) await eventually(() => expect(hub.state).toBe('live'));
+    client.socket.resetAndDestroy();
+    for (const { reason } of await Promise.all(ends)) expect(reason).toBe('left');
+    expect(hub.subscribers).toBe(0);
+    expect(first[0]?.headersSent).toBe(false);
   });
 
   test('nothing is sent before the first byte of the source', async () => {
