@@ -16,7 +16,7 @@ function listOf(
     const retryAfterMs = refused.get(key);
     return retryAfterMs === undefined ? { allowed: true } : { allowed: false, why: 'cooldown', retryAfterMs };
   };
-  const list = new SourceList(gate, PREFER_MS);
+  const list = new SourceList(gate, () => PREFER_MS);
   list.update(keys.split('').map((key, index) => offered(key, ranks[index])));
   return list;
 }

@@ -10,7 +10,8 @@ export interface ReturningParts {
   readonly list: SourceList;
   /** A source with its device, if that is known by now. */
   readonly known: (source: Source) => Source;
-  readonly preferAfterMs: number;
+  /** Asked each time, as it can change. */
+  readonly preferAfterMs: () => number;
   readonly goBack: (to: ListedSource) => void;
 }
 
@@ -18,7 +19,7 @@ export interface ReturningParts {
 export class Returning {
   readonly #list: SourceList;
   readonly #known: (source: Source) => Source;
-  readonly #everyMs: number;
+  readonly #preferAfterMs: () => number;
   readonly #goBack: (to: ListedSource) => void;
   #probeAt = 0;
   #controller: AbortController | undefined;
@@ -26,7 +27,7 @@ export class Returning {
   constructor({ list, known, preferAfterMs, goBack }: ReturningParts) {
     this.#list = list;
     this.#known = known;
-    this.#everyMs = Math.min(Math.max(preferAfterMs / 4, LEAST_PROBE_MS), MOST_PROBE_MS);
+    this.#preferAfterMs = preferAfterMs;
     this.#goBack = goBack;
   }
 
@@ -34,7 +35,7 @@ export class Returning {
   look(now: number): void {
     const better = this.#list.better(now);
     if (!better || this.#controller || now < this.#probeAt) return;
-    this.#probeAt = now + this.#everyMs;
+    this.#probeAt = now + Math.min(Math.max(this.#preferAfterMs() / 4, LEAST_PROBE_MS), MOST_PROBE_MS);
     this.#controller = new AbortController();
     void this.#probe(better, this.#controller);
   }

@@ -35,8 +35,8 @@ interface Entry extends ListedSource {
   source: Source;
   rank: number;
   health: Health;
-  /** How long it must have been well to be preferred again. */
-  returnMs: number;
+  /** How often it failed right after a return to it, since it last was well for long. */
+  relapses: number;
   liveSince: number | undefined;
   /** Whether it is read because it was preferred to another that was well. */
   isReturn: boolean;
@@ -79,12 +79,13 @@ const MAX_BUSY_MS = 60_000;
  */
 export class SourceList {
   readonly #gate: Gate;
-  readonly #preferAfterMs: number;
+  readonly #preferAfterMs: () => number;
   #entries: Entry[] = [];
   #reading: Entry | undefined;
   #lastNumber = 0;
 
-  constructor(gate: Gate, preferAfterMs: number) {
+  /** @param preferAfterMs asked each time, as it can change */
+  constructor(gate: Gate, preferAfterMs: () => number) {
     this.#gate = gate;
     this.#preferAfterMs = preferAfterMs;
   }
@@ -188,9 +189,8 @@ export class SourceList {
     if (this.#reading?.key === listed.key) this.#reading = undefined;
     if (!entry) return;
     const liveMs = entry.liveSince === undefined ? 0 : now - entry.liveSince;
-    if (liveMs >= entry.returnMs) entry.returnMs = this.#preferAfterMs;
-    else if (entry.isReturn)
-      entry.returnMs = Math.min(2 * entry.returnMs, Math.max(MAX_RETURN_MS, this.#preferAfterMs));
+    if (liveMs >= this.#returnMs(entry)) entry.relapses = 0;
+    else if (entry.isReturn) entry.relapses++;
     this.#transition(entry, { name: 'failed', since: now, said });
   }
 
@@ -237,7 +237,7 @@ export class SourceList {
   #fresh({ key, rank, source }: Omit<ListedSource, 'number'>): Entry {
     const number = ++this.#lastNumber;
     const untried = { health: { name: 'ok' }, liveSince: undefined, isReturn: false } as const;
-    return { key, number, rank, source, returnMs: this.#preferAfterMs, ...untried };
+    return { key, number, rank, source, relapses: 0, ...untried };
   }
 
   /** Returns whether it is somewhere else now. What failed where it was before says nothing about where it is. */
@@ -269,7 +269,14 @@ export class SourceList {
   }
 
   /** For how long it stands behind those that are well. */
-  #behindMs({ health, returnMs }: Entry, now: number): number {
-    return health.name === 'ok' ? 0 : Math.max(0, health.since + returnMs - now);
+  #behindMs(entry: Entry, now: number): number {
+    const { health } = entry;
+    return health.name === 'ok' ? 0 : Math.max(0, health.since + this.#returnMs(entry) - now);
+  }
+
+  /** How long it must have been well to be preferred again. */
+  #returnMs({ relapses }: Entry): number {
+    const preferAfterMs = this.#preferAfterMs();
+    return Math.min(preferAfterMs * 2 ** relapses, Math.max(MAX_RETURN_MS, preferAfterMs));
   }
 }

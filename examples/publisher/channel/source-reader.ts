@@ -15,7 +15,7 @@ export interface ReaderSettings {
   readonly stallTimeoutMs: number;
   /** The ffmpeg to run; throws an error that says how to get one. */
   readonly ffmpeg: () => string;
-  readonly pool: ProcessPool;
+  readonly controls: { readonly pool: ProcessPool };
 }
 
 export interface ReadTerms {
@@ -85,8 +85,8 @@ export class SourceReader {
     name: string,
     terms: { readonly signal: AbortSignal; readonly holds: SourceLock; readonly startTimeoutMs: number },
   ): Promise<OpenSource> {
-    const { pool, ffmpeg, stallTimeoutMs } = this.#settings;
-    return openSource(source, name, { ...terms, pool, key: this.#channel, stallTimeoutMs, ffmpeg });
+    const { controls, ffmpeg, stallTimeoutMs } = this.#settings;
+    return openSource(source, name, { ...terms, pool: controls.pool, key: this.#channel, stallTimeoutMs, ffmpeg });
   }
 }
 
