@@ -126,6 +126,7 @@ export class Publisher implements AsyncDisposable {
     const { applied, waiting } = this.#live.replace(config);
     if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
     this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);
+    await this.#presence?.apply().catch((error) => this.#log.error(`reload: ${error.message}`));
   }
 
   /** Ends every stream, child and lock. Idempotent. */

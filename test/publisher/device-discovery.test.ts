@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import {
@@ -94,6 +96,37 @@ describe('discovery', () => {
     await using publisher = await publish('--discovery', 'off', '--discovery-port', String(port));
     expect(await discover({ address: '127.0.0.1', port, timeoutMs: 100 })).toEqual([]);
     expect(publisher.output).not.toContain('discovery');
+  });
+});
+
+describe('a reload', () => {
+  it('moves discovery to another port, under another DeviceID and number of tuners, and ends it', async () => {
+    const [before, after] = [await freePort(), await freePort()];
+    const path = join(temporaryDirectory(), 'publisher.json');
+    const write = (config: object) => writeFileSync(path, JSON.stringify({ device: [simulator.url], ...config }));
+    const at = (port: number) => discover({ address: '127.0.0.1', port, timeoutMs: 400 });
+    write({ discovery: 'on', discoveryPort: before });
+    await using publisher = new PublisherProcess(['--port', '0', '--lock-dir', lockDir, '--config', path]);
+    await publisher.says(/watch: /);
+    expect(await at(before)).toHaveLength(1);
+    using viewer = await Viewer.open(`${publisher.url}/auto/v5.1`);
+
+    write({ discovery: 'on', discoveryPort: after, deviceId: '1234abc2', tunerCount: 3, friendlyName: 'Attic' });
+    publisher.kill('SIGHUP');
+    await eventually(
+      async () => expect(await at(after)).toMatchObject([{ deviceId: '1234ABC2', tunerCount: 3 }]),
+      patienceMs(5_000),
+    );
+    expect(await at(before)).toEqual([]);
+    const described = { DeviceID: '1234ABC2', FriendlyName: 'Attic', TunerCount: 3 };
+    expect(await publisher.json('/discover.json')).toMatchObject(described);
+
+    const taken = await takenPort();
+    write({ discovery: 'on', discoveryPort: taken });
+    publisher.kill('SIGHUP');
+    await publisher.says(/ERROR reload: cannot answer discovery on 127\.0\.0\.1: port \d+ is taken/);
+    expect(await at(after)).toEqual([]);
+    await viewer.more();
   });
 });
 

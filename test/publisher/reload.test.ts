@@ -71,8 +71,8 @@ describe('a reload on SIGHUP', () => {
     await using _publisher = publisher;
     reload({});
     await publisher.says(/reload: nothing changed/);
-    reload({ deviceId: '1234ABC2', stateDir: '/nowhere' });
-    await publisher.says(/reload: not applied before the next start: stateDir, deviceId/);
+    reload({ demo: true, stateDir: '/nowhere' });
+    await publisher.says(/reload: not applied before the next start: demo, stateDir/);
     expect((await ask(`${publisher.url}/healthz`)).status).toBe(200);
   });
 

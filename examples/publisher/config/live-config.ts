@@ -4,7 +4,7 @@ import type { Config } from './schema.ts';
 
 /** What is set once, when the program starts: a change of it waits for the next start. */
 const UNTIL_RESTART: ReadonlySet<string> = new Set<keyof Config>([
-  ...(['port', 'bind', 'lockDir', 'stateDir', 'demo', 'deviceId', 'discovery', 'discoveryPort', 'log'] as const),
+  ...(['port', 'bind', 'lockDir', 'stateDir', 'demo', 'log'] as const),
 ]);
 
 /** What a reload changed. */
@@ -27,9 +27,9 @@ export class LiveConfig {
     this.view = Object.defineProperties({}, Object.fromEntries(getters)) as Config;
   }
 
-  /** The view with more beside it. */
+  /** The view with more beside it. A copy of it has what holds when it is made. */
   with<T extends object>(more: T): Config & T {
-    return Object.assign(Object.create(this.view), more);
+    return Object.defineProperties({ ...more }, Object.getOwnPropertyDescriptors(this.view)) as Config & T;
   }
 
   replace(next: Config): Changes {

@@ -36,8 +36,11 @@ export class Presence implements AsyncDisposable {
   readonly #parts: PresenceParts;
   readonly #log: Logger;
   #answering: AsyncDisposable[] = [];
-  /** What it was brought up with. */
-  #applied = '';
+  /** What it does now. */
+  #applied: string | undefined;
+  /** One change after the other. */
+  #turn: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   constructor(parts: PresenceParts, log: Logger) {
     this.#parts = parts;
@@ -47,21 +50,32 @@ export class Presence implements AsyncDisposable {
   /**
    * Does what the configuration says, and nothing if that is what is done already.
    *
-   * @throws StartError if discovery is `on` and its port can't be had.
+   * @throws StartError if discovery is `on` and its port can't be had; then nothing is answered.
    */
-  async apply(): Promise<void> {
-    const { bind, discovery, discoveryPort } = this.#parts.config();
-    const wanted = JSON.stringify([bind, discovery, discoveryPort, this.#parts.device.deviceId, this.#parts.port()]);
-    if (wanted === this.#applied) return;
-    this.#applied = wanted;
-    await this.#end();
-    if (discovery === 'off') return;
-    const address = isIP(bind) ? bind : (await lookup(bind)).address;
-    if (await this.#answerDiscovery(address)) await this.#answerSsdp(address);
+  apply(): Promise<void> {
+    const applied = this.#turn.then(() => this.#apply());
+    this.#turn = applied.catch(() => {});
+    return applied;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await this.#turn;
     await this.#end();
+  }
+
+  async #apply(): Promise<void> {
+    const { bind, discovery, discoveryPort } = this.#parts.config();
+    const wanted = JSON.stringify([bind, discovery, discoveryPort, this.#parts.device.deviceId]);
+    if (wanted === this.#applied || this.#isClosed) return;
+    this.#applied = undefined;
+    await this.#end();
+    if (discovery !== 'off') await this.#begin(isIP(bind) ? bind : (await lookup(bind)).address);
+    this.#applied = wanted;
+  }
+
+  async #begin(address: string): Promise<void> {
+    if (await this.#answerDiscovery(address)) await this.#answerSsdp(address);
   }
 
   async #end(): Promise<void> {
