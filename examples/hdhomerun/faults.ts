@@ -19,7 +19,14 @@ export type StreamFault =
   | 'end' // the stream ends as if it were complete
   | 'garbage'; // random bytes instead of packets
 
-export type DocumentFault = 'empty-lineup' | 'garbage-lineup' | 'hang-lineup' | 'garbage-discover';
+export type DocumentFault =
+  | 'empty-lineup'
+  | 'garbage-lineup'
+  | 'hang-lineup'
+  | 'garbage-discover'
+  | 'empty-guide'
+  | 'garbage-guide'
+  | 'hang-guide';
 
 export interface Misbehaviour {
   readonly fault: Fault;

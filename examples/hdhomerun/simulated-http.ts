@@ -11,8 +11,10 @@ import {
 } from './device-documents.ts';
 import type { SimulatedDevice } from './simulated-device.ts';
 import { scanOf, servedChannels, servedDevice, servedTuner } from './simulated-documents.ts';
+import { simulatedGuide } from './simulated-guide.ts';
 import { refuse } from './simulated-stream.ts';
 
+const GUIDE_PATH = '/api/xmltv';
 const GARBAGE = '<html><body>Restarting…</body></html>';
 
 /** How the device is reached by the client that asks. */
@@ -68,6 +70,8 @@ function addDocuments(router: Instance, device: SimulatedDevice, origins: (reque
   document('/status.json', () =>
     json(device.tuners.states().map((state) => tunerDocument(state.resource, servedTuner(device, state)))),
   );
+  // No device has this: it stands for the makers' service, so that a demo has a guide without the internet.
+  document(GUIDE_PATH, () => xml(simulatedGuide(device.channels, Date.now())));
   router.on('POST', '/lineup.post', (_request, response, _params, _store, query) => {
     response.writeHead(changeLineup(device, query.scan) ? 200 : 400).end();
   });
@@ -106,13 +110,13 @@ function reply(response: ServerResponse, { type, body }: Reply): void {
 
 /** Answers in the way that was ordered, if one was. */
 function misbehaves(device: SimulatedDevice, path: string, response: ServerResponse): boolean {
-  const kind = path.slice(1).replace('.json', '');
+  const kind = path === GUIDE_PATH ? 'guide' : path.slice(1).replace('.json', '');
   const wanted = ['empty', 'garbage', 'hang'].map((how) => `${how}-${kind}` as 'empty-lineup');
   const fault = device.faults.drawForDocument('error-5xx', 'reset', ...wanted)?.fault;
   if (fault === undefined) return false;
   if (fault === 'error-5xx') refuse(response, 500);
   else if (fault === 'reset') response.socket?.resetAndDestroy();
-  else if (fault.startsWith('empty')) reply(response, json([]));
+  else if (fault.startsWith('empty')) reply(response, kind === 'guide' ? xml('<tv/>') : json([]));
   else if (fault.startsWith('garbage')) reply(response, { type: 'text/html', body: GARBAGE });
   return true;
 }

@@ -8,11 +8,8 @@ import { type Controls, createControls } from './controls.ts';
 import { startDemo } from './demo.ts';
 import { Presence } from './device/presence.ts';
 import { PublishedDevice } from './device/published-device.ts';
-import { configuredSources, unreadableFiles } from './directory/configured-sources.ts';
-import { Directory } from './directory/directory.ts';
-import { DirectoryReport } from './directory/directory-report.ts';
-import { KeptLineups } from './directory/kept-lineups.ts';
-import { LineupDevice } from './directory/lineup-device.ts';
+import { Catalogue } from './directory/catalogue.ts';
+import { unreadableFiles } from './directory/configured-sources.ts';
 import { EventLog } from './events.ts';
 import { type Told, toldOf } from './http/events-routes.ts';
 import type { PublisherView } from './http/overview.ts';
@@ -52,10 +49,7 @@ export class Publisher implements AsyncDisposable {
   readonly #channels: Channels;
   readonly #viewers: Viewers;
   readonly #outputs: Outputs;
-  readonly #tuners: readonly LineupDevice[];
-  readonly #kept: KeptLineups;
-  readonly #report: DirectoryReport;
-  readonly #directory: Directory;
+  readonly #catalogue: Catalogue;
   readonly #simulator: HdhomerunSimulator | undefined;
   readonly #told: Told;
   readonly #readiness: Readiness;
@@ -102,19 +96,17 @@ export class Publisher implements AsyncDisposable {
     this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls }), log);
     this.#metrics.observe(this.#channels);
     this.#readiness = new Readiness({ channels: this.#channels, lockDir: config.lockDir, stateDir: state.path });
-    this.#kept = new KeptLineups(state.path, log);
     this.#viewers = new Viewers(() => this.#config);
     const made = { config: this.#config, folder: join(state.path, 'hls'), viewers: this.#viewers, log };
     this.#outputs = new Outputs({ ...made, canEncode: () => !missingFfmpeg() }, this.#metrics.registry);
-    // The demo has another port each time: nothing is to be remembered of it.
-    const demo = simulator ? [new LineupDevice(simulator.url)] : [];
-    this.#tuners = [...config.device.map((address) => new LineupDevice(address, this.#kept)), ...demo];
-    this.#report = new DirectoryReport(this.#channels, this.#metrics, log, () => this.#sayHowToWatch());
-    const settings = { overrides: config.channel, ids: this.#kept };
-    this.#directory = new Directory([configuredSources(config.source), ...this.#tuners], this.#report, settings);
+    this.#catalogue = new Catalogue({
+      ...{ config: this.#config, channels: this.#channels, metrics: this.#metrics, log },
+      ...{ dir: state.path, demo: simulator?.url, onFirst: () => this.#sayHowToWatch() },
+      lineup: () => this.#device?.lineup.entries ?? [],
+    });
     const seen = {
       channels: this.#channels,
-      tuners: this.#tuners,
+      tuners: () => this.#catalogue.tuners,
       lockDir: config.lockDir,
       publisher: () => this.#view(),
     };
@@ -124,6 +116,7 @@ export class Publisher implements AsyncDisposable {
   /** Takes over what is new in a configuration; what did not change is not touched. */
   async reload(config: Config): Promise<void> {
     const { applied, waiting } = this.#live.replace(config);
+    void this.#catalogue.apply();
     if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
     this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);
     await this.#presence?.apply().catch((error) => this.#log.error(`reload: ${error.message}`));
@@ -141,7 +134,7 @@ export class Publisher implements AsyncDisposable {
 
   async #serve(): Promise<void> {
     const config = () => this.#config;
-    const parts = { channels: this.#channels, config, refresh: () => this.#directory.start() };
+    const parts = { channels: this.#channels, config, refresh: () => this.#catalogue.directory.start() };
     const device = await PublishedDevice.create(parts, this.#state.path, this.#log);
     this.#device = device;
     const { port, bind, maxViewersTotal } = this.#config;
@@ -152,7 +145,7 @@ export class Publisher implements AsyncDisposable {
     if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${this.#whoMay()}`);
     this.#presence = new Presence({ device, config, port: () => http.port }, this.#log);
     await this.#presence.apply();
-    void this.#directory.start().then(() => this.#asked());
+    void this.#catalogue.start().then(() => this.#asked());
   }
 
   #whoMay(): string {
@@ -169,11 +162,13 @@ export class Publisher implements AsyncDisposable {
       viewers: this.#viewers,
       outputs: this.#outputs,
       told: this.#told,
+      catalogue: this.#catalogue,
       registry: this.#metrics.registry,
       demo: this.#config.demo,
       baseUrl: () => this.#baseUrl(),
       readiness: this.#readiness,
       operator: { channels: this.#channels, gate: this.#operatorGate, log: this.#log },
+      publishGate: new TokenGate('--publish-token', () => this.#config.publishToken),
       names: this.#config,
     });
   }
@@ -188,9 +183,7 @@ export class Publisher implements AsyncDisposable {
 
   /** Every provider was asked once. */
   #asked(): void {
-    if (this.#closed) return;
-    this.#report.complainOfUnused(this.#directory);
-    if (this.#channels.size > 0) return;
+    if (this.#closed || this.#channels.size > 0) return;
     this.#log.warn('no channel is known yet; each is published as soon as it is');
   }
 
@@ -220,8 +213,7 @@ export class Publisher implements AsyncDisposable {
     this.#http?.stopAccepting();
     await this.#presence?.[Symbol.asyncDispose]();
     this.#told.feed[Symbol.dispose]();
-    this.#directory[Symbol.dispose]();
-    await this.#kept.settled();
+    await this.#catalogue[Symbol.asyncDispose]();
     await Promise.all([this.#outputs[Symbol.asyncDispose](), this.#channels[Symbol.asyncDispose]()]);
     await this.#controls.supervisor.close();
     await this.#controls.pool.close();

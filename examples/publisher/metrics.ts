@@ -4,6 +4,7 @@ import { instrument } from 'holdfast/prometheus';
 import type { Channel } from './channel/channel.ts';
 import type { Channels } from './channel/channels.ts';
 import { isStale } from './directory/directory.ts';
+import type { Guide } from './guide/guide.ts';
 
 /** `promtool check metrics` refuses their names: gauges that are named as counters, and what has its type in its name. */
 const MISNAMED = [
@@ -16,6 +17,7 @@ export class PublisherMetrics implements Disposable {
   readonly registry: Registry = new Registry();
   readonly #instrumented: Disposable;
   readonly #refreshFailures: Counter<'provider'>;
+  readonly #pullFailures: Counter<'source'>;
 
   /** Before any channel is made, so that every hub is seen. */
   constructor() {
@@ -34,6 +36,12 @@ export class PublisherMetrics implements Disposable {
       name: 'publisher_lineup_refresh_failures_total',
       help: 'Refreshes of a lineup or of the configuration that failed',
       labelNames: ['provider'],
+      registers: [this.registry],
+    });
+    this.#pullFailures = new Counter({
+      name: 'publisher_guide_pull_failures_total',
+      help: 'Pulls of a guide that failed; the one before stays',
+      labelNames: ['source'],
       registers: [this.registry],
     });
   }
@@ -78,6 +86,32 @@ export class PublisherMetrics implements Disposable {
         }
       },
     });
+  }
+
+  /** Looks at the guide at every scrape. */
+  observeGuide(guide: Guide): void {
+    new Gauge({
+      name: 'publisher_guide_programmes',
+      help: 'Programmes in the guide that is served',
+      registers: [this.registry],
+      collect() {
+        this.set(guide.state.programmes);
+      },
+    });
+    new Gauge({
+      name: 'publisher_guide_age_seconds',
+      help: 'Time since a source of the guide was last pulled well',
+      labelNames: ['source'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [source, age] of guide.state.ages) this.set({ source }, age);
+      },
+    });
+  }
+
+  pullFailed(source: string): void {
+    this.#pullFailures.inc({ source });
   }
 
   refreshFailed(provider: string): void {

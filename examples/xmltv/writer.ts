@@ -27,9 +27,8 @@ function lineOf(element: XmlElement): string {
 
 function elementText({ name, attributes, children }: XmlElement): string {
   const begin = `<${name}${attributesText(attributes)}`;
-  if (children.length === 0) return `${begin}/>`;
-  const inner = children.map((child) => (typeof child === 'string' ? escapeText(child) : elementText(child)));
-  return `${begin}>${inner.join('')}</${name}>`;
+  const inner = children.map((child) => (typeof child === 'string' ? escapeText(child) : elementText(child))).join('');
+  return inner === '' ? `${begin}/>` : `${begin}>${inner}</${name}>`;
 }
 
 function attributesText(attributes: Readonly<Record<string, string>>): string {

@@ -25,7 +25,12 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
   },
   peer: { value: '<url>', help: 'publish the channels of another publisher, relayed; may be repeated' },
   channel: { value: '<id>=<json>', help: 'what differs from the lineup for a channel; may be repeated' },
-  guide: { value: '<url|file>', help: 'an XMLTV guide to merge; may be repeated' },
+  guide: {
+    value: '<url|file|device>',
+    help:
+      'an XMLTV guide to merge; may be repeated, the dearest first. "device" is that of the makers of the devices, by ' +
+      'the internet (api.hdhomerun.com is told the DeviceAuth of each)',
+  },
   push: { value: '<id>=<json>', help: 'send a channel to an srt, rtmp or udp address; may be repeated' },
   demo: { help: 'publish a simulated tuner; so without any device, source, peer and configuration' },
   lockDir: { value: '<path>', help: 'where the source locks of this host are (see SourceLock of holdfast)' },

@@ -69,7 +69,7 @@ const deviceIdForm = '8 hex digits whose last has the checksum of the others';
 const deviceForm = 'an IP address, a host name or an http URL';
 const advertiseForm = 'an http(s) URL without a password';
 const peerForm = 'the http(s) URL of another publisher';
-const guideForm = 'the http(s) URL or the file of an XMLTV document';
+const guideForm = 'the http(s) URL or the file of an XMLTV document, or "device"';
 
 /** Where one configured channel is read, in order of preference, as the operator wrote it: credentials included. */
 export interface SourceConfig {

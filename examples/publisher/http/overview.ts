@@ -33,7 +33,7 @@ export interface Overview {
 /** Where an overview is taken from. */
 export interface Observed {
   readonly channels: Channels;
-  readonly tuners: readonly LineupDevice[];
+  readonly tuners: () => readonly LineupDevice[];
   readonly lockDir: string | undefined;
   readonly publisher: () => PublisherView;
   readonly pushes?: (() => readonly PushView[]) | undefined;
@@ -70,7 +70,7 @@ export class Overviews {
   }
 
   tuners(): Promise<readonly TunerView[]> {
-    return Promise.all(this.#observed.tuners.map((tuner) => tuner.view()));
+    return Promise.all(this.#observed.tuners().map((tuner) => tuner.view()));
   }
 
   locks(): Promise<readonly LockHolder[]> {

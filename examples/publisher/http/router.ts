@@ -6,15 +6,19 @@ import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { Config } from '../config/config.ts';
 import type { PublishedDevice } from '../device/published-device.ts';
+import type { Catalogue } from '../directory/catalogue.ts';
 import type { Outputs } from '../outputs.ts';
 import type { Readiness } from '../readiness.ts';
+import { announceRoutes } from './announce-routes.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { eventsRoutes, type Told } from './events-routes.ts';
+import { guideRoutes } from './guide-routes.ts';
 import { hlsRoutes } from './hls-routes.ts';
 import { misdirected, type Names } from './host-guard.ts';
 import { type OperatorDesk, operatorRoutes } from './operator-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
+import type { TokenGate } from './token-gate.ts';
 import type { Viewers } from './viewers.ts';
 import { publicStream } from './views.ts';
 
@@ -27,6 +31,7 @@ export interface RouterOptions {
   readonly config: () => Config;
   readonly outputs: Outputs;
   readonly told: Told;
+  readonly catalogue: Catalogue;
   readonly registry: Registry;
   readonly demo: boolean;
   /** What the addresses of channels begin with, as others see this publisher. */
@@ -34,6 +39,8 @@ export interface RouterOptions {
   readonly readiness: Readiness;
   /** Who may change something. */
   readonly operator: OperatorDesk;
+  /** Who may announce channels. */
+  readonly publishGate: TokenGate;
   /** Under which names it is known. */
   readonly names: Names;
 }
@@ -79,11 +86,16 @@ function routesOf(options: RouterOptions): Routes {
     ...assetRoutes(),
     ...hlsRoutes(channels, outputs),
     ...eventsRoutes(told),
+    ...guideRoutes(options.catalogue.guide, channels),
+    ...announceRoutes({ ...options, announcements: options.catalogue.announcements, gate: options.publishGate }),
     ...deviceRoutes(options),
     'GET /channels/:file': (exchange) => channelFile(exchange, options),
     'GET /api/channels': async ({ response }) => sendJson(response, await channelList(options)),
     'GET /api/public-streams': ({ response }) => {
-      sendJson(response, { streams: [...channels].map((channel) => publicStream(channel, options.baseUrl())) });
+      sendJson(response, {
+        instance: options.catalogue.instance,
+        streams: [...channels].map((channel) => publicStream(channel, options.baseUrl())),
+      });
     },
     'GET /api/tuners': async ({ response }) => sendJson(response, { devices: await told.overviews.tuners() }),
     'GET /api/locks': async ({ response }) => sendJson(response, { locks: await told.overviews.locks() }),

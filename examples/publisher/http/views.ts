@@ -80,10 +80,12 @@ export interface PublicStream {
   readonly stale: boolean;
   readonly updatedAt: string;
   readonly expiresAt: string;
+  /** The publishers it came through before this one, each by its instance. */
+  readonly via: readonly string[];
 }
 
 export function publicStream(channel: Channel, baseUrl: string): PublicStream {
-  const { id, name, number, updatedAt, expiresAt }: DirectoryEntry = channel.entry;
+  const { id, name, number, updatedAt, expiresAt, via = [] }: DirectoryEntry = channel.entry;
   return {
     id,
     name,
@@ -93,6 +95,7 @@ export function publicStream(channel: Channel, baseUrl: string): PublicStream {
     stale: isStale(channel.entry),
     updatedAt: updatedAt.toISOString(),
     expiresAt: expiresAt.toISOString(),
+    via,
   };
 }
 

@@ -1,0 +1,93 @@
+/** A channel of ours, as far as a guide can know it. */
+export interface GuideTarget {
+  readonly id: string;
+  readonly name: string;
+  readonly number: string | null;
+  /** The id in the guide, as the operator wrote it: then nothing else counts. */
+  readonly guideId?: string | undefined;
+}
+
+/** A channel of a guide. */
+export interface GuideChannel {
+  readonly id: string;
+  /** Its display names, which may be numbers and callsigns too. */
+  readonly names: readonly string[];
+}
+
+/**
+ * Which channel of a guide each of ours is, by the surest of these that any has, the first if several do:
+ *
+ * 1. the id in the guide that the operator wrote; then nothing else is tried
+ * 2. its id in the guide is our id
+ * 3. a display name is our number and our name, as `5.1 Harbour News`
+ * 4. a display name is our name, or its id in the guide is; capitals, blanks and signs do not count
+ * 5. the same without what only says how it is sent: `HD`, `UHD`, `DT`, `TV`, at the end
+ * 6. its id in the guide, or a display name, is our number, as `5.1`, `5-1`, or `5.1` before another name
+ *
+ * @returns for each of ours that was found: our id, and the id in the guide.
+ */
+export function matchChannels(ours: readonly GuideTarget[], theirs: readonly GuideChannel[]): Map<string, string> {
+  const index = new GuideNames(theirs);
+  const found = new Map<string, string>();
+  for (const target of ours) {
+    const match = index.find(target);
+    if (match !== undefined) found.set(target.id, match);
+  }
+  return found;
+}
+
+/** What a channel may be called, and the channel of the guide that is called so first. */
+class GuideNames {
+  readonly #ids = new Map<string, string>();
+  readonly #full = new Map<string, string>();
+  readonly #names = new Map<string, string>();
+  readonly #bare = new Map<string, string>();
+  readonly #numbers = new Map<string, string>();
+
+  constructor(channels: readonly GuideChannel[]) {
+    for (const { id, names } of channels) {
+      put(this.#ids, id.toLowerCase(), id);
+      for (const name of names) this.#putName(name, id);
+      this.#putName(id, id);
+    }
+  }
+
+  find({ id, name, number, guideId }: GuideTarget): string | undefined {
+    if (guideId !== undefined) return this.#ids.get(guideId.toLowerCase());
+    return (
+      this.#ids.get(id.toLowerCase()) ??
+      (number === null ? undefined : this.#full.get(`${plainNumber(number)} ${plain(name)}`)) ??
+      this.#names.get(plain(name)) ??
+      this.#bare.get(bare(name)) ??
+      (number === null ? undefined : this.#numbers.get(plainNumber(number)))
+    );
+  }
+
+  #putName(name: string, id: string): void {
+    put(this.#names, plain(name), id);
+    put(this.#bare, bare(name), id);
+    const [, number, rest = ''] = /^(\d+(?:[.-]\d+)?)(?:\s+(.*))?$/.exec(name.trim()) ?? [];
+    if (number === undefined) return;
+    put(this.#numbers, plainNumber(number), id);
+    if (rest !== '') put(this.#full, `${plainNumber(number)} ${plain(rest)}`, id);
+  }
+}
+
+function put(map: Map<string, string>, key: string, id: string): void {
+  if (key !== '' && !map.has(key)) map.set(key, id);
+}
+
+function plain(name: string): string {
+  const decomposed = name.normalize('NFKD').toLowerCase();
+  return decomposed.replace(/\+/g, 'plus').replace(/[^\p{Letter}\p{Number}]/gu, '');
+}
+
+function bare(name: string): string {
+  const [, kept = ''] = /^(.*?)[\s_-]*(?:\b(?:uhd|fhd|hd|sd|dt\d?|tv)\b[\s_-]*)*$/i.exec(name.trim()) ?? [];
+  return plain(kept);
+}
+
+/** `5-1` is `5.1`. */
+function plainNumber(number: string): string {
+  return number.trim().replace('-', '.');
+}

@@ -1,0 +1,233 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../log.ts';
+import { replaceFile } from '../state/json-file.ts';
+import { GuideError } from './errors.ts';
+import { type KeptGuide, keptGuide, takeIn } from './guide-intake.ts';
+import type { GuideSource, Validators } from './guide-source.ts';
+
+export interface PullTimes {
+  /** A document that does not go on for so long has failed. @default 30 s */
+  readonly stallTimeoutMs?: number | undefined;
+  /** One that takes longer altogether has failed. @default 10 minutes */
+  readonly timeoutMs?: number | undefined;
+  /** The first pause after a failure, unless pulls are more frequent; it doubles with each, up to an hour. @default 60 s */
+  readonly backoffMs?: number | undefined;
+}
+
+export interface PullListener {
+  /** There is another document; also when the first comes from the disk. */
+  changed(): void;
+  pulled(source: GuideSource, guide: KeptGuide): void;
+  failed(source: GuideSource, error: unknown, retryAfterMs: number): void;
+}
+
+interface Times {
+  readonly stallTimeoutMs: number;
+  readonly timeoutMs: number;
+  readonly backoffMs: number;
+}
+
+/** What is to be remembered of a pull beside the document. */
+export interface PullRecord extends Validators {
+  readonly pulledAt: number;
+  readonly nextAt: number;
+}
+
+/** The records of all sources, over a restart. */
+export interface PullRecords {
+  get(key: string): PullRecord | undefined;
+  set(key: string, record: PullRecord): void;
+}
+
+const LONGEST_BACKOFF_MS = 3_600_000;
+/** The longest pause of a source that is pulled more often than that. */
+const SHORT_BACKOFF_MS = 30_000;
+/** Timers can't be longer than that. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** One source of the guide: pulled on its own clock, the last good document kept whatever happens. */
+export class GuidePull implements Disposable {
+  readonly source: GuideSource;
+  readonly #path: string;
+  readonly #records: PullRecords;
+  readonly #listener: PullListener;
+  readonly #log: Logger;
+  readonly #times: Times;
+  readonly #closing = new AbortController();
+  #kept: KeptGuide | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #failures = 0;
+
+  constructor(
+    source: GuideSource,
+    { dir, records, listener, log }: { dir: string; records: PullRecords; listener: PullListener; log: Logger },
+    { stallTimeoutMs = 30_000, timeoutMs = 600_000, backoffMs = 60_000 }: PullTimes = {},
+  ) {
+    this.source = source;
+    this.#path = join(dir, `${idOf(source)}.xml.gz`);
+    this.#records = records;
+    this.#listener = listener;
+    this.#log = log;
+    this.#times = { stallTimeoutMs, timeoutMs, backoffMs };
+  }
+
+  get kept(): KeptGuide | undefined {
+    return this.#kept;
+  }
+
+  /** When the document was last said to be the newest, in ms since 1970. */
+  get pulledAt(): number | undefined {
+    return this.#kept && this.#records.get(idOf(this.source))?.pulledAt;
+  }
+
+  /** Resolves when what was kept of it is there; pulls go on after that. */
+  async start(): Promise<void> {
+    this.#kept = await this.#fromDisk();
+    if (this.#kept) this.#listener.changed();
+    const nextAt = (this.#kept && this.#records.get(idOf(this.source))?.nextAt) ?? 0;
+    this.#pullIn(nextAt - Date.now());
+  }
+
+  [Symbol.dispose](): void {
+    this.#closing.abort();
+    clearTimeout(this.#timer);
+  }
+
+  #pullIn(ms: number): void {
+    if (this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(() => void this.#pull(), Math.min(Math.max(ms, 0), LONGEST_TIMER_MS));
+    this.#timer.unref();
+  }
+
+  async #pull(): Promise<void> {
+    try {
+      const validators = await this.#takeIn();
+      this.#failures = 0;
+      const nextMs = this.source.nextPullMs();
+      this.#records.set(idOf(this.source), { ...validators, pulledAt: Date.now(), nextAt: Date.now() + nextMs });
+      this.#pullIn(nextMs);
+    } catch (error) {
+      const retryAfterMs = this.#backoff();
+      if (!this.#closing.signal.aborted) this.#listener.failed(this.source, error, retryAfterMs);
+      this.#pullIn(retryAfterMs);
+    }
+  }
+
+  #backoff(): number {
+    const usualMs = this.source.nextPullMs();
+    const longestMs = Math.min(Math.max(usualMs, SHORT_BACKOFF_MS), LONGEST_BACKOFF_MS);
+    return Math.min(Math.min(this.#times.backoffMs, usualMs) * 2 ** this.#failures++, longestMs);
+  }
+
+  async #takeIn(): Promise<Validators> {
+    const { etag, lastModified }: Validators = (this.#kept && this.#records.get(idOf(this.source))) ?? {};
+    using limit = new TimeLimit(this.#times, this.#closing.signal);
+    const pulled = await limit.race(this.source.pull({ etag, lastModified }, limit.signal));
+    if (!pulled) return { etag, lastModified };
+    const kept = await takeIn(limit.guard(pulled.bytes), this.#kept, Date.now());
+    limit.signal.throwIfAborted();
+    this.#kept = kept;
+    await this.#toDisk(kept.gzip);
+    this.#listener.pulled(this.source, kept);
+    this.#listener.changed();
+    return { etag: pulled.etag, lastModified: pulled.lastModified };
+  }
+
+  async #fromDisk(): Promise<KeptGuide | undefined> {
+    try {
+      return await keptGuide(await readFile(this.#path));
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT') this.#log.warn(`guide ${this.source.name}: ${this.#path} can't be used: ${message}`);
+      return undefined;
+    }
+  }
+
+  /** In memory it is all the same. */
+  async #toDisk(gzip: Buffer): Promise<void> {
+    try {
+      await replaceFile(this.#path, gzip);
+    } catch (error) {
+      const advice = 'it would be missing after a restart; see --state-dir';
+      this.#log.warn(
+        `guide ${this.source.name}: ${this.#path} can't be written: ${(error as Error).message}; ${advice}`,
+      );
+    }
+  }
+}
+
+/** Of a key, which may hold credentials, nothing is to be seen in names of files. */
+export function idOf({ key }: GuideSource): string {
+  return createHash('sha256').update(key).digest('hex').slice(0, 16);
+}
+
+/** Ends a pull that stalls, takes too long, or is no longer wanted. */
+class TimeLimit implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #closing: AbortSignal;
+  readonly #stallTimeoutMs: number;
+  readonly #total: NodeJS.Timeout;
+  #stall: NodeJS.Timeout | undefined;
+
+  constructor({ stallTimeoutMs, timeoutMs }: Times, closing: AbortSignal) {
+    this.#closing = closing;
+    this.#stallTimeoutMs = stallTimeoutMs;
+    this.#total = setTimeout(() => this.#end(`it is not complete after ${timeoutMs / 1_000} s`), timeoutMs);
+    this.#moved();
+    closing.addEventListener('abort', this.#close, { once: true });
+    if (closing.aborted) this.#close();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  async race<T>(work: Promise<T>): Promise<T> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const give = () => reject(this.signal.reason);
+    this.signal.addEventListener('abort', give, { once: true });
+    try {
+      return await Promise.race([work, promise]);
+    } finally {
+      this.signal.removeEventListener('abort', give);
+    }
+  }
+
+  async *guard(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const iterator = bytes[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const { value, done } = await this.race(Promise.resolve(iterator.next()));
+        if (done) return;
+        this.#moved();
+        yield value;
+      }
+    } finally {
+      // What hangs can't be waited for.
+      void Promise.resolve(iterator.return?.()).catch(() => {});
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#total);
+    clearTimeout(this.#stall);
+    this.#closing.removeEventListener('abort', this.#close);
+    this.#controller.abort();
+  }
+
+  readonly #close = (): void => this.#controller.abort(this.#closing.reason);
+
+  #moved(): void {
+    clearTimeout(this.#stall);
+    this.#stall = setTimeout(
+      () => this.#end(`nothing came for ${this.#stallTimeoutMs / 1_000} s`),
+      this.#stallTimeoutMs,
+    );
+  }
+
+  #end(why: string): void {
+    this.#controller.abort(new GuideError(why));
+  }
+}

@@ -1,0 +1,213 @@
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { redactCredentials } from 'holdfast';
+import type { Logger } from '../log.ts';
+import { replaceFile } from '../state/json-file.ts';
+import type { KeptGuide } from './guide-intake.ts';
+import { type GuideSubject, type Listed, type MergedGuide, mergeGuides } from './guide-merge.ts';
+import { GuidePull, idOf, type PullListener, type PullTimes } from './guide-pull.ts';
+import { GuideRecords } from './guide-records.ts';
+import type { GuideSource } from './guide-source.ts';
+
+export interface GuideOptions {
+  /** The directory that its files are kept in. */
+  readonly dir: string;
+  readonly log: Logger;
+  /** The channels that it is for, as they are now. */
+  readonly subjects: () => readonly GuideSubject[];
+  readonly onPullFailed?: ((source: string) => void) | undefined;
+  readonly times?: PullTimes | undefined;
+}
+
+/** What is served. */
+export interface GuideDocument {
+  readonly gzip: Buffer;
+  readonly hash: string;
+  readonly changedAt: Date;
+}
+
+/** What is over is taken out so often. */
+const TIDY_MS = 3_600_000;
+/** Devices tell of their channels one after the other: they are waited for before a guide is made anew. */
+const SETTLE_MS = 500;
+
+/**
+ * The guide of our channels, merged from all sources, in memory and on the disk. What a source gave last stays until it is
+ * over, whatever the next pull brings; a failure costs nothing but news.
+ */
+export class Guide implements AsyncDisposable, PullListener {
+  readonly #options: GuideOptions;
+  readonly #path: string;
+  readonly #records: GuideRecords;
+  readonly #said = new Map<string, string>();
+  readonly #tidying: NodeJS.Timeout;
+  readonly #started = Promise.withResolvers<void>();
+  #pulls: readonly GuidePull[] = [];
+  #document: GuideDocument | undefined;
+  #merged: MergedGuide | undefined;
+  /** By which it is seen whether the channels are others. */
+  #subjects = '';
+  #settling: NodeJS.Timeout | undefined;
+  #merging: Promise<void> | undefined;
+  #isStale = false;
+  /** Once what was kept of all sources is known: a guide that was made before would lack it. */
+  #isReady = false;
+  #isClosed = false;
+
+  constructor(options: GuideOptions) {
+    this.#options = options;
+    this.#path = join(options.dir, 'guide.xml.gz');
+    this.#records = new GuideRecords(options.dir, options.log);
+    this.#tidying = setInterval(() => this.changed(), TIDY_MS);
+    this.#tidying.unref();
+  }
+
+  /** Serves at once what was kept; resolves when all that was kept is known. Pulls go on after that. */
+  async start(sources: readonly GuideSource[]): Promise<void> {
+    await this.#fromDisk();
+    await this.setSources(sources);
+    this.#isReady = true;
+    this.#started.resolve();
+    this.changed();
+  }
+
+  /** From now on these, the dearest first. One that was there before goes on as it is. */
+  async setSources(sources: readonly GuideSource[]): Promise<void> {
+    const before = new Map(this.#pulls.map((pull) => [pull.source.key, pull]));
+    const { dir, log, times } = this.#options;
+    const around = { dir, log, records: this.#records, listener: this };
+    this.#pulls = sources.map((source) => before.get(source.key) ?? new GuidePull(source, around, times));
+    for (const pull of before.values()) if (!this.#pulls.includes(pull)) pull[Symbol.dispose]();
+    this.#records.keepOnly(new Set(sources.map(idOf)));
+    await Promise.all(this.#pulls.map((pull) => (before.has(pull.source.key) ? undefined : pull.start())));
+    this.changed();
+  }
+
+  /** The newest; of a first start, when it is made. */
+  async document(): Promise<GuideDocument> {
+    await this.#started.promise;
+    if (!this.#document) await this.#merge();
+    return this.#document as GuideDocument;
+  }
+
+  /** What is on now on a channel of ours, and what after that. */
+  nowAndNext(id: string, nowMs: number = Date.now()): { now: Listed | undefined; next: Listed | undefined } {
+    const all = this.#merged?.listed.get(id) ?? [];
+    const at = all.findIndex(({ stopMs }) => stopMs > nowMs);
+    const [first, second] = at < 0 ? [] : all.slice(at, at + 2);
+    return first && first.startMs > nowMs ? { now: undefined, next: first } : { now: first, next: second };
+  }
+
+  /** For metrics: how many programmes it has, and how old the document of each source is. */
+  get state(): { programmes: number; ages: ReadonlyMap<string, number> } {
+    const ages = this.#pulls.flatMap(({ source, pulledAt }): [string, number][] =>
+      pulledAt === undefined ? [] : [[source.name, (Date.now() - pulledAt) / 1_000]],
+    );
+    return { programmes: this.#merged?.programmes ?? 0, ages: new Map(ages) };
+  }
+
+  /** To be told whenever our channels may be others. */
+  subjectsChanged(): void {
+    const subjects = JSON.stringify(this.#options.subjects());
+    if (subjects !== this.#subjects) this.changed();
+    this.#subjects = subjects;
+  }
+
+  changed(): void {
+    if (!this.#isReady || this.#isClosed || this.#settling) return;
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined;
+      void this.#merge();
+    }, SETTLE_MS);
+    this.#settling.unref();
+  }
+
+  pulled(source: GuideSource, { programmes, channels }: KeptGuide): void {
+    this.#say(source, 'info', `guide ${source.name}: ${programmes} programmes of ${channels.length} channels`);
+  }
+
+  failed(source: GuideSource, error: unknown, retryAfterMs: number): void {
+    this.#options.onPullFailed?.(source.name);
+    const why = redactCredentials(error instanceof Error ? error.message : String(error));
+    const kept = this.#pulls.find((pull) => pull.source === source)?.kept;
+    const consequence = kept ? `the ${kept.programmes} programmes it had stay` : 'it has given nothing yet';
+    const retry = `trying again in ${Math.ceil(retryAfterMs / 1_000)} s, later at longer intervals`;
+    this.#say(source, 'warn', `guide ${source.name}: ${why}; ${consequence}`, `; ${retry}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    clearInterval(this.#tidying);
+    clearTimeout(this.#settling);
+    for (const pull of this.#pulls) pull[Symbol.dispose]();
+    await this.#merging;
+    await this.#records.settled();
+  }
+
+  /** One at a time; what changes meanwhile is merged after it. */
+  #merge(): Promise<void> {
+    this.#isStale = true;
+    this.#merging ??= this.#mergeAll().finally(() => {
+      this.#merging = undefined;
+    });
+    return this.#merging;
+  }
+
+  async #mergeAll(): Promise<void> {
+    while (this.#isStale && !this.#isClosed) {
+      this.#isStale = false;
+      try {
+        await this.#mergeOnce();
+      } catch (error) {
+        this.#options.log.error(`the guide could not be made, it stays as it was: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  async #mergeOnce(): Promise<void> {
+    const subjects = this.#options.subjects();
+    const sources = this.#pulls.flatMap(({ kept }) => kept ?? []);
+    // Before the devices are heard of there is nothing to make a guide of; what was kept is better.
+    if (subjects.length === 0 && this.#document) return;
+    const merged = await mergeGuides(subjects, sources, Date.now());
+    this.#merged = merged;
+    const document = documentOf(merged.gzip, new Date());
+    if (document.hash === this.#document?.hash) return;
+    this.#document = document;
+    await this.#toDisk(merged);
+    const withProgrammes = [...merged.listed.values()].filter(({ length }) => length > 0).length;
+    if (sources.length === 0) return;
+    const news = `guide: ${merged.programmes} programmes for ${withProgrammes} of ${subjects.length} channels`;
+    this.#options.log.info(news);
+  }
+
+  async #fromDisk(): Promise<void> {
+    try {
+      this.#document = documentOf(await readFile(this.#path), (await stat(this.#path)).mtime);
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT') this.#options.log.warn(`${this.#path} can't be read: ${message}; it is made anew`);
+    }
+  }
+
+  async #toDisk({ gzip }: MergedGuide): Promise<void> {
+    try {
+      await replaceFile(this.#path, gzip);
+    } catch (error) {
+      const advice = 'it would be missing after a restart; see --state-dir';
+      this.#options.log.warn(`${this.#path} can't be written: ${(error as Error).message}; ${advice}`);
+    }
+  }
+
+  /** What was said last of a source is not said again; `more` does not count. */
+  #say({ key }: GuideSource, level: 'info' | 'warn', news: string, more = ''): void {
+    if (this.#said.get(key) === news) return;
+    this.#said.set(key, news);
+    this.#options.log[level](news + more);
+  }
+}
+
+function documentOf(gzip: Buffer, changedAt: Date): GuideDocument {
+  return { gzip, hash: createHash('sha256').update(gzip).digest('hex').slice(0, 32), changedAt };
+}
