@@ -4,12 +4,39 @@
  * - ten minutes of nothing but 503, in faked time: refusals.test.ts
  * - N viewers are one tuner, and the last one to leave frees it within 250 ms: watching.test.ts, mixed-viewers.test.ts
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
-import { isRunning, startFixture } from '../support/processes.ts';
+import { hasNamespaces, ownPids } from '../support/namespace.ts';
+import { fixtureArguments, isRunning, startFixture } from '../support/processes.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { ask, PublisherProcess, Viewer } from './support.ts';
+import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
+
+/** What a fixture says in a pid namespace of its own. */
+async function saidInOwnPids(fixture: string): Promise<Json> {
+  const [program = '', ...args] = [...ownPids, process.execPath, ...fixtureArguments(fixture)];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exit = once(child, 'exit');
+  const { value } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+  await exit;
+  if (value === undefined) throw new Error(`the fixture ${fixture} said nothing`);
+  return JSON.parse(value);
+}
+
+describe.skipIf(!hasNamespaces())('a stale helper of a dead publisher that holds a tuner', () => {
+  it('is found, named and ended at the start, and the channel comes up', async () => {
+    const { left, owner, output, status, streams } = await saidInOwnPids('stale-helper');
+    expect(left).toEqual({ helper: expect.any(Number), lives: true, streams: 1 });
+    const named = output.split('\n').filter((line: string) => line.includes(String(left.helper)));
+    expect(named.join('\n'), output).toMatch(
+      new RegExp(`\\b${left.helper}\\b.*\\b${owner}\\b|\\b${owner}\\b.*\\b${left.helper}\\b`),
+    );
+    expect([status, streams]).toEqual([200, 1]);
+  });
+});
 
 describe('a source that is not free', () => {
   let simulator: HdhomerunSimulator;
@@ -23,7 +50,7 @@ describe('a source that is not free', () => {
 
   const start = () =>
     PublisherProcess.start([
-      ...['--device', simulator.url, '--lock-dir', lockDir, '--state-dir', lockDir, '--discovery', 'off'],
+      ...['--device', simulator.url, '--lock-dir', lockDir, '--state-dir', temporaryDirectory(), '--discovery', 'off'],
     ]);
 
   it('because a foreign process holds it: that one is named and not touched, also by a publisher that starts again', async () => {
