@@ -23,6 +23,7 @@ import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
 import { sweepOrphans } from './orphans.ts';
 import { Outputs } from './outputs.ts';
+import { HardwareEncoders } from './pipeline/hardware.ts';
 import { missingFfmpeg, Readiness } from './readiness.ts';
 import { StateClaim } from './state/claim.ts';
 import { version } from './version.ts';
@@ -93,7 +94,9 @@ export class Publisher implements AsyncDisposable {
     this.#simulator = simulator;
     this.#state = state;
     this.#controls = createControls(config, log);
-    this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls }), log);
+    const hardware = { wanted: () => this.#config.hardware, ffmpeg: findFfmpeg, log };
+    const encoders = new HardwareEncoders(hardware);
+    this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls, encoders }), log);
     this.#metrics.observe(this.#channels);
     this.#readiness = new Readiness({ channels: this.#channels, lockDir: config.lockDir, stateDir: state.path });
     this.#viewers = new Viewers(() => this.#config);

@@ -139,6 +139,32 @@ export class NotAStreamError extends HoldfastError {
   }
 }
 
+/** The encoder that the operator named does not encode here. */
+export class HardwareError extends HoldfastError {
+  readonly code = 'PUBLISHER_HARDWARE';
+
+  constructor(kind: string, why: string) {
+    super(
+      `--hardware ${kind} does not work here: ${why}; give this user access to its device and install its driver, ` +
+        'or take auto or none',
+    );
+  }
+}
+
+/** An encoder takes a stream and gives none. */
+export class EncoderStalledError extends HoldfastError {
+  readonly code = 'PUBLISHER_ENCODER_STALLED';
+  override readonly retryable = true;
+
+  constructor(rendition: string, timeoutMs: number, stderrTail: string) {
+    const tail = stderrTail.trim().split('\n').slice(-4).join('\n  ');
+    const words = tail ? `; its last words:\n  ${tail}` : '';
+    super(
+      `ffmpeg of ${rendition} takes its input and has written nothing for ${timeoutMs} ms (stallTimeoutMs)${words}`,
+    );
+  }
+}
+
 /** The publisher can't start; the message says what to do. Ends the program with exit code 1. */
 export class StartError extends HoldfastError {
   readonly code = 'PUBLISHER_START';

@@ -25,7 +25,14 @@ import {
   TunerInUseError,
   type TunerStatus,
 } from '../hdhomerun/index.ts';
-import { NoTunerError, PublisherFullError, SourceLateError, SourcesFailedError } from './errors.ts';
+import {
+  EncoderStalledError,
+  HardwareError,
+  NoTunerError,
+  PublisherFullError,
+  SourceLateError,
+  SourcesFailedError,
+} from './errors.ts';
 
 /** When a viewer who finds every tuner taken may try again. */
 const TUNER_RETRY_MS = 10_000;
@@ -64,6 +71,7 @@ const FULL: Kind = {
 };
 const NO_PROGRAM: Kind = { status: 502, title: 'ffmpeg could not be started', blame: 'here' };
 const LATE: Kind = { status: 504, title: 'The source did not start in time', blame: 'source' };
+const UNENCODED: Kind = { status: 502, title: 'The stream could not be encoded', blame: 'source' };
 const UNREADABLE: Kind = { status: 502, title: 'The source could not be read', blame: 'source' };
 
 const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error, said: Kind])[] = [
@@ -80,6 +88,8 @@ const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error,
   [AcquireTimeoutError, LATE],
   [ProgramNotFoundError, NO_PROGRAM],
   [SpawnError, NO_PROGRAM],
+  [HardwareError, { ...UNENCODED, blame: 'here' }],
+  [EncoderStalledError, UNENCODED],
   [LockDirectoryError, { ...UNREADABLE, blame: 'here' }],
 ];
 

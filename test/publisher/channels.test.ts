@@ -10,6 +10,7 @@ import { type Controls, createControls } from '../../examples/publisher/controls
 import { DIRECTORY_TTL_MS, type DirectoryEntry } from '../../examples/publisher/directory/directory.ts';
 import { channelView, publicStream } from '../../examples/publisher/http/views.ts';
 import { createLog } from '../../examples/publisher/log.ts';
+import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
 import { eventually } from '../support/eventually.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -39,6 +40,8 @@ beforeEach(async () => {
     preferAfterMs: 60_000,
     ffmpeg: findFfmpeg,
     controls,
+    encoders: new HardwareEncoders({ wanted: () => 'none', ffmpeg: findFfmpeg, log }),
+    deinterlace: true,
   };
   channels = new Channels(settings, log);
 });

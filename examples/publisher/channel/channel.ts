@@ -1,9 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import { FanoutHub, type LockHolder, RestartRefusedError, SourceBusyError, type Subscription } from 'holdfast';
 import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
+import type { Profile } from '../config/schema.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
 import { blameOf, type Failure, failureOf } from '../failure.ts';
 import type { Logger } from '../log.ts';
+import type { RenditionSettings } from '../pipeline/rendition.ts';
+import { Renditions } from '../pipeline/renditions.ts';
 import {
   ChannelSource,
   type ChannelSourceOwner,
@@ -17,7 +20,7 @@ import { keysOf } from './source-locks.ts';
 import type { Switch, SwitchReason } from './switches.ts';
 
 /** What all channels have in common. */
-export interface ChannelSettings extends ChannelSourceSettings {
+export interface ChannelSettings extends ChannelSourceSettings, RenditionSettings {
   readonly closeAfterMs: number;
 }
 
@@ -30,6 +33,8 @@ const OUTSIDE_RETRY_MS = 1_000;
  */
 export class Channel implements AsyncDisposable {
   readonly hub: FanoutHub;
+  /** What it is encoded to while somebody watches that. */
+  readonly renditions: Renditions;
   readonly #log: Logger;
   #entry: DirectoryEntry;
   readonly #source: ChannelSource;
@@ -49,6 +54,7 @@ export class Channel implements AsyncDisposable {
     void this.#source.update(entry.sources);
     this.#reopening = new Reopening(id, () => this.#source.list.verdict(performance.now()), this.#log);
     this.hub = this.#makeHub(settings);
+    this.renditions = new Renditions(this, settings, this.#log);
     this.#listen();
   }
 
@@ -132,9 +138,24 @@ export class Channel implements AsyncDisposable {
 
   /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
   watch(response: ServerResponse): Subscription {
+    this.#askAtOnce();
+    return this.hub.pipe(response);
+  }
+
+  /** For who turns it into something else, and can do without what it is too slow for. */
+  feed(signal: AbortSignal): Subscription & AsyncIterable<Buffer> {
+    this.#askAtOnce();
+    return this.hub.subscribe({ signal, onLag: 'skip' });
+  }
+
+  /** The stream of a profile, encoded once however many watch it; `copy` is the stream as it comes. */
+  rendition(profile: Profile): FanoutHub {
+    return profile === 'copy' ? this.hub : this.renditions.get(profile).hub;
+  }
+
+  #askAtOnce(): void {
     this.#reopening.askAtOnce();
     this.#source.list.askAtOnce(performance.now());
-    return this.hub.pipe(response);
   }
 
   /** Whether a lock is of a source of this channel, by what is known so far. */
@@ -144,7 +165,7 @@ export class Channel implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // Together, so that a channel which gets the same id meanwhile is left alone.
-    await Promise.all([this.#source.stop(), this.hub.close()]);
+    await Promise.all([this.#source.stop(), this.hub.close(), this.renditions[Symbol.asyncDispose]()]);
   }
 
   #makeHub({ startTimeoutMs, closeAfterMs }: ChannelSettings): FanoutHub {

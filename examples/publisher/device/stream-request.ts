@@ -1,4 +1,5 @@
-import { PROFILES, type Profile } from '../config/schema.ts';
+import type { Profile } from '../config/schema.ts';
+import { profileOfTranscode, TRANSCODE_NAMES } from '../pipeline/profiles.ts';
 import type { LineupEntry } from './lineup.ts';
 import type { PublishedDevice } from './published-device.ts';
 import { type Refusal, refusal } from './refusals.ts';
@@ -12,15 +13,6 @@ export interface StreamRequest {
   readonly durationMs: number;
 }
 
-/** The makers' profiles, by what each is for; and ours, by their own names. */
-const TRANSCODE: Readonly<Record<string, Profile>> = {
-  ...Object.fromEntries(PROFILES.map((profile) => [profile, profile])),
-  none: 'copy',
-  heavy: 'web',
-  internet720: 'web',
-  mobile: 'low',
-  ...{ internet540: 'low', internet480: 'low', internet360: 'low', internet240: 'low' },
-};
 /** Longer is as long as it likes: timers end here. */
 const LONGEST_SECONDS = 2_000_000;
 
@@ -33,8 +25,8 @@ export function streamRequestOf(
   const entry = name.startsWith('v') ? device.lineup.find(name.slice(1)) : undefined;
   if (!entry) return refusal(404, 801, `no channel is ${name.slice(0, 40)}; see /lineup.json`);
   const transcode = query.get('transcode');
-  const profile = transcode === null ? (entry.channel.entry.profile ?? 'copy') : profileOf(transcode);
-  if (!profile) return refusal(404, 802, `transcode must be one of ${Object.keys(TRANSCODE).join(', ')}`);
+  const profile = transcode === null ? (entry.channel.entry.profile ?? 'copy') : profileOfTranscode(transcode);
+  if (!profile) return refusal(404, 802, `transcode must be one of ${TRANSCODE_NAMES.join(', ')}`);
   const durationMs = durationOf(query.get('duration'));
   return durationMs === undefined ? badDuration : { entry, profile, durationMs };
 }
@@ -47,10 +39,6 @@ const badDuration: Refusal = {
   ...{ status: 400, title: 'Bad request' },
   detail: 'duration must be a whole number of seconds from 1 on',
 };
-
-function profileOf(transcode: string): Profile | undefined {
-  return Object.hasOwn(TRANSCODE, transcode) ? TRANSCODE[transcode] : undefined;
-}
 
 function durationOf(text: string | null): number | undefined {
   if (text === null) return Number.POSITIVE_INFINITY;

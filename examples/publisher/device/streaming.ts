@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { FanoutHub, Subscription } from 'holdfast';
+import type { Subscription } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import type { Profile } from '../config/schema.ts';
 import { failureOf } from '../failure.ts';
@@ -72,15 +72,8 @@ async function watch(response: ServerResponse, { entry, profile, durationMs }: S
   return error;
 }
 
-/** As a device without a transcoder does, the stream as it comes is given where there is no rendition of it. */
 function subscribe(response: ServerResponse, channel: Channel, profile: Profile): Subscription {
-  return profile === 'copy' || !hasRenditions(channel)
-    ? channel.watch(response)
-    : channel.rendition(profile).pipe(response);
-}
-
-function hasRenditions(channel: Channel): channel is Channel & { rendition(profile: Profile): FanoutHub } {
-  return 'rendition' in channel;
+  return profile === 'copy' ? channel.watch(response) : channel.renditions.get(profile).watch(response);
 }
 
 /** Ends the answer, cleanly, so long after its first byte. */

@@ -5,9 +5,11 @@ import { redactCredentials } from 'holdfast';
 import { ASSETS } from '../assets.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { Config } from '../config/config.ts';
+import { PROFILES } from '../config/schema.ts';
 import type { PublishedDevice } from '../device/published-device.ts';
 import type { Catalogue } from '../directory/catalogue.ts';
 import type { Outputs } from '../outputs.ts';
+import { isProfile } from '../pipeline/profiles.ts';
 import type { Readiness } from '../readiness.ts';
 import { announceRoutes } from './announce-routes.ts';
 import { deviceRoutes } from './device-routes.ts';
@@ -116,15 +118,22 @@ function assetRoutes(): Routes {
 }
 
 function channelFile(exchange: Exchange, { channels, viewers }: RouterOptions): Promise<void> | undefined {
-  const { request, response, parameters } = exchange;
+  const { request, response, parameters, query } = exchange;
   const { file = '' } = parameters;
   const id = /^([A-Za-z0-9._-]+)\.ts$/.exec(file)?.[1];
   const channel = id === undefined ? undefined : channels.get(id);
-  if (channel) return streamChannel(request, response, { channel, viewers });
+  const profile = query.get('profile') ?? undefined;
+  if (profile !== undefined && !isProfile(profile)) return unknownProfile(response, profile);
+  if (channel) return streamChannel(request, response, { channel, viewers, profile });
   const known = [...channels].map(({ entry }) => entry.id).slice(0, 20);
   const detail = `no channel has the path /channels/${file.slice(0, 100)}; see /api/channels`;
   sendProblem(response, { status: 404, title: 'Unknown channel', detail, known });
   return undefined;
+}
+
+function unknownProfile(response: ServerResponse, profile: string): undefined {
+  const detail = `there is no profile ${JSON.stringify(profile.slice(0, 40))}; take ${PROFILES.join(', ')}`;
+  sendProblem(response, { status: 404, title: 'Unknown profile', detail, known: PROFILES });
 }
 
 async function channelList({ told, demo }: RouterOptions): Promise<object> {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Channel } from '../channel/channel.ts';
+import type { Profile } from '../config/schema.ts';
 import { failureOf } from '../failure.ts';
 import { sendFailure } from './responses.ts';
 import { isRefused, type Viewers } from './viewers.ts';
@@ -8,6 +9,8 @@ import { isRefused, type Viewers } from './viewers.ts';
 export interface StreamDesk {
   readonly channel: Channel;
   readonly viewers: Viewers;
+  /** @default that of the channel */
+  readonly profile?: Profile | undefined;
 }
 
 /** Gives a viewer the channel until one of them ends; before the first byte a failure can still be told. */
@@ -16,8 +19,9 @@ export async function streamChannel(
   response: ServerResponse,
   desk: StreamDesk,
 ): Promise<void> {
-  const { channel, viewers } = desk;
-  const place = channel.refused ?? viewers.admit(request, channel.entry.id);
+  const { channel, viewers, profile = channel.entry.profile ?? 'copy' } = desk;
+  const watched = profile === 'copy' ? channel : channel.renditions.get(profile);
+  const place = watched.refused ?? viewers.admit(request, channel.entry.id);
   if (isRefused(place)) {
     sendFailure(response, channel.entry.id, place);
     return;
@@ -25,7 +29,7 @@ export async function streamChannel(
   using _place = place;
   response.setHeader('Content-Type', 'video/mp2t');
   response.setHeader('Cache-Control', 'no-store');
-  const { error } = await channel.watch(response).ended;
+  const { error } = await watched.watch(response).ended;
   if (error !== undefined && !response.headersSent && !response.destroyed) {
     sendFailure(response, channel.entry.id, failureOf(error));
   }

@@ -2,7 +2,6 @@ import type { Readable } from 'node:stream';
 import { ManagedChild, type SourceLock } from 'holdfast';
 import { SYNC_BYTE } from '../../mpeg-ts/index.ts';
 import { CodecNotCarriedError, NotMpegTsError } from '../errors.ts';
-import { type EncoderInput, encoderArguments } from './encoder-arguments.ts';
 
 /** A tuner must be free within a quarter of a second, and ffmpeg has nothing to finish. */
 const GRACE_MS = 100;
@@ -12,20 +11,23 @@ const PRIVATE_DATA = /codec (\S+), is muxed as a private data stream/g;
 export interface EncoderTerms {
   readonly signal: AbortSignal;
   /** Held until ffmpeg is gone, even if this process is killed. */
-  readonly holds: SourceLock;
+  readonly holds?: SourceLock | undefined;
   readonly startTimeoutMs: number;
   /** It is ended when it has written nothing for so long. */
-  readonly stallTimeoutMs: number;
+  readonly stallTimeoutMs?: number | undefined;
+  /** Writes to its stdin, from before its first byte on. @default it has none */
+  readonly feed?: ((child: ManagedChild) => void) | undefined;
 }
 
 /**
  * Starts ffmpeg; resolves when MPEG-TS comes out of it. What no player could play must not reach one as if it could: that
  * is a `NotMpegTsError`, or a `CodecNotCarriedError`.
  */
-export async function startEncoder(ffmpeg: string, input: EncoderInput, terms: EncoderTerms): Promise<ManagedChild> {
-  const { startTimeoutMs: timeoutMs, ...options } = terms;
+export async function startEncoder(ffmpeg: string, args: string[], terms: EncoderTerms): Promise<ManagedChild> {
+  const { startTimeoutMs: timeoutMs, feed, holds, ...options } = terms;
   let unplayable: (() => Error) | undefined;
   const when = async (child: ManagedChild): Promise<void> => {
+    feed?.(child);
     const begin = await peek(child.stdout as Readable);
     const codecs = codecsNotCarried(child.stderrTail());
     if (begin[0] !== SYNC_BYTE) unplayable = () => new NotMpegTsError(ffmpeg, begin, child.stderrTail());
@@ -33,8 +35,10 @@ export async function startEncoder(ffmpeg: string, input: EncoderInput, terms: E
     if (unplayable) throw new Error('not playable');
   };
   try {
-    return await ManagedChild.spawn(ffmpeg, encoderArguments(input), {
+    return await ManagedChild.spawn(ffmpeg, args, {
       ...options,
+      ...(holds && { holds }),
+      stdin: feed ? 'pipe' : 'ignore',
       graceMs: GRACE_MS,
       ready: { when, timeoutMs },
     });

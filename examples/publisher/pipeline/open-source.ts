@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { ManagedChild, ProcessLease, ProcessPool, SourceLock, SpawnContext } from 'holdfast';
 import type { Source } from '../directory/directory.ts';
 import { startEncoder } from './encoder.ts';
+import { encoderArguments } from './encoder-arguments.ts';
 import { fullPoolErrorOr } from './full-pool.ts';
 import { openPassThrough } from './pass-through.ts';
 
@@ -58,7 +59,7 @@ async function openEncoder(input: { url: string; name: string }, terms: SourceTe
   const deadline = performance.now() + timeoutMs;
   const spawn = ({ signal }: SpawnContext) => {
     const startTimeoutMs = ENCODER_SHARE * Math.max(1, deadline - performance.now());
-    return startEncoder(ffmpeg, input, { holds, startTimeoutMs, stallTimeoutMs, signal });
+    return startEncoder(ffmpeg, encoderArguments(input), { holds, startTimeoutMs, stallTimeoutMs, signal });
   };
   try {
     return sourceOf(await pool.acquire(spawn, { key, signal, timeoutMs }));

@@ -1,4 +1,4 @@
-import type { Profile } from '../config/schema.ts';
+import { PROFILES, type Profile } from '../config/schema.ts';
 
 /** What is encoded for a profile: H.264 up to a height, unless it has sound alone, and AAC. */
 export interface Recipe {
@@ -23,12 +23,21 @@ const TRANSCODES: ReadonlyMap<string, Profile> = new Map([
   ['heavy', 'web'],
   ['internet720', 'web'],
   ['mobile', 'sd'],
+  ['internet540', 'sd'],
   ['internet480', 'sd'],
   ['internet360', 'low'],
   ['internet240', 'tiny'],
 ]);
 
+/** All names of `?transcode=`: those of the makers, and ours. */
+export const TRANSCODE_NAMES: readonly string[] = [...new Set([...TRANSCODES.keys(), ...PROFILES])];
+
+/** Whether a text names a profile. */
+export function isProfile(name: string): name is Profile {
+  return (PROFILES as readonly string[]).includes(name);
+}
+
 /** The profile for a name of `?transcode=`; undefined for one that there is not. */
 export function profileOfTranscode(name: string): Profile | undefined {
-  return TRANSCODES.get(name);
+  return TRANSCODES.get(name) ?? (isProfile(name) ? name : undefined);
 }
