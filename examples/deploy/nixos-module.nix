@@ -142,15 +142,25 @@ let
           "--log"
           "json"
         ];
+        ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
         TimeoutStopSec = "10s";
         Restart = "on-failure";
         RestartSec = "5s";
         RestartPreventExitStatus = 2;
         OOMPolicy = "continue";
         PrivateDevices = true;
+        StateDirectory = "holdfast-publisher";
+        StateDirectoryMode = "0700";
       }
+      (mkIf (tokens != [ ]) { LoadCredential = tokens; })
     ];
   };
+
+  # systemd reads them, and hands them to the publisher alone.
+  tokens =
+    credential "operator-token" cfg.publisher.operatorTokenFile
+    ++ credential "publish-token" cfg.publisher.publishTokenFile;
+  credential = name: path: if path == null then [ ] else [ "${name}:${path}" ];
 
   command =
     { config, ... }:
@@ -277,6 +287,21 @@ in
         default = json.generate "publisher.json" cfg.publisher.settings;
         defaultText = literalExpression "the file of `settings`";
         description = "A configuration file to use instead of `settings`. The user of the publisher must be able to read it.";
+      };
+      operatorTokenFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/run/secrets/holdfast-operator-token";
+        description = ''
+          The path of a file with the token that allows to restart and stop channels; without one nobody may. systemd reads
+          it as root and hands it to the publisher alone.
+        '';
+      };
+      publishTokenFile = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "/run/secrets/holdfast-publish-token";
+        description = "The path of a file with the token that allows other publishers to announce their channels.";
       };
       ffmpeg = mkOption {
         type = types.package;

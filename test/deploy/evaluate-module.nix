@@ -124,6 +124,7 @@ let
   pkgs = {
     ffmpeg = "/nix/store/ffmpeg";
     util-linux = "/nix/store/util-linux";
+    coreutils = "/nix/store/coreutils";
     formats.json = _: {
       type = simple "an object" isAttrs;
       generate = name: value: "/nix/store/${name}?${toJSON value}";

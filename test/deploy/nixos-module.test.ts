@@ -108,7 +108,7 @@ describe.skipIf(!nix)('the NixOS module', () => {
     });
     const pairs = [
       ['holdfast-archive@.service', 'holdfast-run-studio', ['EnvironmentFile', 'SyslogIdentifier']],
-      ['holdfast-publisher.service', 'holdfast-publisher', ['SyslogIdentifier']],
+      ['holdfast-publisher.service', 'holdfast-publisher', ['SyslogIdentifier', 'ExecReload']],
     ] as const;
     for (const [file, name, without] of pairs) {
       const unit = serviceSettings(readFileSync(`${folder}${file}`, 'utf8'));
@@ -135,6 +135,7 @@ describe.skipIf(!nix)('the NixOS module', () => {
     systemRoot(directory, analyze as NonNullable<typeof analyze>, [
       '/nix/store/holdfast/bin/holdfast',
       '/nix/store/holdfast/bin/holdfast-publisher',
+      '/nix/store/coreutils/bin/kill',
     ]);
     const said = Object.entries(systemd.services).map(([name, service]) =>
       complaints(analyze as NonNullable<typeof analyze>, directory, `${name}.service`, unitText(service)),
@@ -154,6 +155,18 @@ describe.skipIf(!nix)('the NixOS module', () => {
     const rules = readFileSync(`${folder}holdfast.tmpfiles.conf`, 'utf8').match(/^d .*$/gm);
     expect(systemd.tmpfiles.rules).toEqual(rules?.map((rule) => rule.replaceAll(/ +/g, ' ')));
     expect(users).toEqual({ users: { holdfast: { isSystemUser: true, group: 'holdfast' } }, groups: { holdfast: {} } });
+  });
+
+  test('hands the tokens to the publisher by systemd, never by its command line', async () => {
+    const tokens = { operatorTokenFile: '/run/secrets/operator', publishTokenFile: '/run/secrets/publish' };
+    const { systemd } = await evaluate({ publisher: { enable: true, ...tokens } });
+    const { serviceConfig } = systemd.services['holdfast-publisher'] as Service;
+    expect(serviceConfig).toMatchObject({
+      LoadCredential: ['operator-token:/run/secrets/operator', 'publish-token:/run/secrets/publish'],
+      ExecReload: '/nix/store/coreutils/bin/kill -HUP $MAINPID',
+      StateDirectory: 'holdfast-publisher',
+    });
+    expect(serviceConfig.ExecStart).not.toContain('secrets');
   });
 
   test('runs the publisher with its configuration', async () => {

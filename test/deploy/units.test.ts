@@ -25,7 +25,7 @@ describe.each(units)('%s', (name) => {
   function complaintsOf(text: string): Promise<string> {
     if (!analyze) throw new Error('skipped without it');
     const root = temporaryDirectory();
-    systemRoot(root, analyze, ['/usr/bin/node']);
+    systemRoot(root, analyze, ['/usr/bin/node', '/bin/kill']);
     return complaints(analyze, root, name, text);
   }
 
@@ -102,7 +102,15 @@ test('the grace of an archive worker ends before systemd loses patience', () => 
 
 test('the two units differ in nothing that both need', () => {
   const [archive = {}, publisher = {}] = units.map((name) => serviceSettings(read(name)));
-  const own = ['ExecStart', 'Environment', 'Restart', 'RestartSec', 'RestartPreventExitStatus'];
+  const own = [
+    'ExecStart',
+    'Environment',
+    'StateDirectory',
+    'StateDirectoryMode',
+    'Restart',
+    'RestartSec',
+    'RestartPreventExitStatus',
+  ];
   const shared = Object.keys(archive).filter((name) => name in publisher && !own.includes(name));
   expect(shared.length).toBeGreaterThan(20);
   for (const name of shared) expect([name, archive[name]]).toEqual([name, publisher[name]]);
