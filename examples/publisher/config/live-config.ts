@@ -3,7 +3,7 @@ import { OPTIONS } from './options.ts';
 import type { Config } from './schema.ts';
 
 /** What is set once, when the program starts: a change of it waits for the next start. */
-const UNTIL_RESTART: ReadonlySet<string> = new Set<keyof Config>([
+export const UNTIL_RESTART: ReadonlySet<string> = new Set<keyof Config>([
   ...(['port', 'bind', 'lockDir', 'stateDir', 'demo', 'log'] as const),
 ]);
 
