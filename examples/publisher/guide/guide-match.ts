@@ -20,7 +20,7 @@ export interface GuideChannel {
  * 1. the id in the guide that the operator wrote; then nothing else is tried
  * 2. its id in the guide is our id
  * 3. a display name is our number and our name, as `5.1 Harbour News`
- * 4. a display name is our name, or its id in the guide is; capitals, blanks and signs do not count
+ * 4. a display name is our name, or its id in the guide is; capitals, accents, blanks and signs do not count
  * 5. the same without what only says how it is sent: `HD`, `UHD`, `DT`, `TV`, at the end
  * 6. its id in the guide, or a display name, is our number, as `5.1`, `5-1`, or `5.1` before another name
  *

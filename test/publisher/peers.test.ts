@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { Peer } from '../../examples/publisher/directory/peer.ts';
+import { eventually } from '../support/eventually.ts';
+import { freePort } from '../support/ports.ts';
+import { patienceMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { PublisherProcess, Viewer } from './support.ts';
+
+const US = 'instance-of-ours';
+let server: Server;
+let document: unknown;
+let url: string;
+
+beforeEach(async () => {
+  server = createServer((_, response) => {
+    response.end(typeof document === 'string' ? document : JSON.stringify(document));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+const offers = () => new Peer(url, US).offers(new AbortController().signal);
+const stream = (id: string, more: object = {}) => ({ id, name: id, number: null, url: `http://h/${id}.ts`, ...more });
+
+describe('what a peer lists', () => {
+  it('is offered with its id, or one that has the peer in it, and says what it came through', async () => {
+    document = { instance: 'theirs', streams: [stream('a', { number: '5.1', via: ['far'] })] };
+    const [offer] = await offers();
+    const port = new URL(url).port;
+    expect(offer).toMatchObject({
+      ids: ['a', `127.0.0.1-${port}-a`],
+      name: 'a',
+      number: '5.1',
+      via: ['far', 'theirs'],
+    });
+    expect(offer?.sources).toEqual([{ url: 'http://h/a.ts' }]);
+  });
+
+  it('is offered last and as unavailable if it can not be had there; what is stale there is stale', async () => {
+    const past = new Date(1_000).toISOString();
+    const stale = { available: false, stale: true, updatedAt: past, expiresAt: past };
+    document = { streams: [stream('gone', { available: false }), stream('stale', stale), stream('good')] };
+    const all = await offers();
+    expect(all.map(({ ids, available }) => [ids[0], available])).toEqual([
+      ['good', true],
+      ['gone', false],
+      ['stale', false],
+    ]);
+    expect(all[2]?.expiresAt).toEqual(new Date(1_000));
+  });
+
+  it('is left out if it came through us, or is nothing that can be read', async () => {
+    const bad = [{ id: 'no url' }, stream('file', { url: 'file:///etc/passwd' }), 'text', null];
+    document = { instance: 'theirs', streams: [stream('ours', { via: ['far', US] }), ...bad, stream('theirs')] };
+    expect((await offers()).map(({ ids }) => ids[0])).toEqual(['theirs']);
+  });
+
+  it.each([
+    ['this publisher itself', { instance: US, streams: [] }, /is this publisher itself; take it out of --peer/],
+    ['no publisher', { what: 'else' }, /can't be used: .*; is it a publisher\?/],
+    ['a page', '<html>', /can't be used: no JSON; is it a publisher\?/],
+    ['too much', `"${'a'.repeat(9_000_000)}"`, /larger than 8388608 bytes/],
+  ])('is refused if it is %s', async (_, what, why) => {
+    document = what;
+    await expect(offers()).rejects.toThrow(why);
+  });
+});
+
+describe('two publishers', () => {
+  it('that list each other relay each the channels of the other, once, and none in a circle', async () => {
+    await using simulator = await HdhomerunSimulator.start();
+    const ports = [await freePort(), await freePort()] as const;
+    const peers = ports.map((port) => `http://127.0.0.1:${port}`) as [string, string];
+    const common = ['--discovery', 'off', '--lock-dir', temporaryDirectory()];
+    await using one = await PublisherProcess.start([
+      ...[...common, '--port', String(ports[0])],
+      ...['--device', simulator.url, '--peer', peers[1]],
+    ]);
+    await using two = await PublisherProcess.start([
+      ...[...common, '--port', String(ports[1])],
+      ...['--source', '5.1=http://127.0.0.1:9/other', '--peer', peers[0]],
+    ]);
+    const ids = async (publisher: PublisherProcess) =>
+      (await publisher.json('/api/public-streams')).streams.map(({ id }: { id: string }) => id).sort();
+    const relayed = `127.0.0.1-${ports[0]}-5.1`;
+    await eventually(
+      async () => expect(await ids(two)).toEqual([relayed, '5.1', '7.1', '9.1'].sort()),
+      patienceMs(20_000),
+    );
+    await eventually(
+      async () => expect(await ids(one)).toEqual([`127.0.0.1-${ports[1]}-5.1`, '5.1', '7.1', '9.1'].sort()),
+      patienceMs(20_000),
+    );
+    using viewer = await Viewer.open(`${two.url}/channels/${relayed}.ts`);
+    await viewer.more(100_000);
+    expect(simulator.streams('5.1')).toBe(1);
+    // Three more refreshes of both: nothing goes round.
+    const refreshed = (await two.json('/api/public-streams')).streams.at(-1).updatedAt;
+    await eventually(async () => {
+      expect((await two.json('/api/public-streams')).streams.at(-1).updatedAt).not.toBe(refreshed);
+    }, patienceMs(15_000));
+    expect(await ids(two)).toHaveLength(4);
+    expect(await ids(one)).toHaveLength(4);
+  });
+
+  it('of which one is down: its channels stay listed as stale', async () => {
+    const port = await freePort();
+    const common = ['--discovery', 'off'];
+    const near = ['--lock-dir', temporaryDirectory(), '--source', 'near=http://127.0.0.1:9/near'];
+    await using far = await PublisherProcess.start([
+      ...common,
+      '--port',
+      String(port),
+      '--source',
+      'far=http://127.0.0.1:9/far',
+    ]);
+    await using publisher = await PublisherProcess.start([...common, ...near, '--peer', `http://127.0.0.1:${port}`]);
+    const listed = async () => (await publisher.json('/api/public-streams')).streams;
+    await eventually(async () => expect(await listed()).toHaveLength(2), patienceMs(20_000));
+    far.kill('SIGKILL');
+    await eventually(
+      async () => expect(await listed()).toMatchObject([{ id: 'near' }, { id: 'far', stale: true, available: false }]),
+      patienceMs(60_000),
+    );
+  }, 90_000);
+});
