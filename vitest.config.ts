@@ -7,6 +7,7 @@ const punctual = [
   // Alone, too: a publisher that starts ends every orphan on the host.
   'test/cli/orphans.test.ts',
   'test/publisher/stopping.test.ts',
+  'test/e2e/dashboard-many.test.ts',
 ];
 
 // Inherited by all that the tests start: most of it is a Node that runs src/, and half of its start is compiling.

@@ -106,9 +106,9 @@ function showError(error) {
   setText(part('error-advice'), error.advice ? `What to do: ${error.advice}` : '');
 }
 
-const sourceRow = ({ source, url, state, why, until }) => ({
-  title: source ?? url,
-  detail: [state, why, until && `until ${timeOf(until)}`].filter(Boolean).join(' · '),
+const sourceRow = ({ source, state, isReading, why, until }) => ({
+  title: source,
+  detail: [isReading ? 'read now' : '', state, why, until && `until ${timeOf(until)}`].filter(Boolean).join(' · '),
 });
 
 const switchRow = ({ at, from, to, why }) => ({ title: `${timeOf(at)} ${why}`, detail: `${from ?? 'start'} → ${to}` });

@@ -1,5 +1,3 @@
-const { mpegts } = window;
-
 const REASONS = {
   404: 'There is no such channel',
   409: 'Another process holds this source',
@@ -23,7 +21,7 @@ export async function problemOf(response) {
  * Unlike mpegts.js's own loader, it keeps the body of a refusal, and abort() ends the connection at once: theirs waits in
  * Chromium for the next chunk, which never comes from a stalled source, so the tuner would stay taken.
  */
-export const channelLoader = (onFirstByte) =>
+export const channelLoader = (mpegts, onFirstByte) =>
   class extends mpegts.BaseLoader {
     #controller = new AbortController();
 

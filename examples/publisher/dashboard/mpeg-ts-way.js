@@ -1,15 +1,55 @@
 import { channelLoader } from './channel-loader.js';
 
-const { mpegts } = window;
-if (mpegts) mpegts.LoggingControl.enableAll = false; // what goes wrong is shown on the page
+let reading;
+
+/** mpegts.js, which is read only when it is needed. It is no module: it leaves itself in the window. */
+function mpegtsJs() {
+  reading ??= new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    script.src = '/assets/mpegts.js';
+    script.onload = () => {
+      window.mpegts.LoggingControl.enableAll = false; // what goes wrong is shown on the page
+      resolve(window.mpegts);
+    };
+    script.onerror = () => {
+      reading = undefined;
+      reject(new Error('the player could not be read from the publisher'));
+    };
+    document.head.append(script);
+  });
+  return reading;
+}
 
 /** MPEG-TS over one connection, taken apart by mpegts.js. */
 export function openMpegTs({ url }, video, on) {
+  let engine;
+  let isOver = false;
+  return {
+    async load() {
+      try {
+        const mpegts = await mpegtsJs();
+        if (isOver) return;
+        engine = engineOf(mpegts, url, on);
+        engine.attachMediaElement(video);
+        engine.load();
+        video.play().catch(() => {}); // refused only because a stop or a switch came first
+      } catch (error) {
+        on.failed({ title: 'The connection was lost', detail: error.message });
+      }
+    },
+    destroy() {
+      isOver = true;
+      engine?.destroy();
+    },
+  };
+}
+
+function engineOf(mpegts, url, on) {
   const engine = mpegts.createPlayer(
     { type: 'mpegts', isLive: true, url },
     {
       // Each loader class belongs to one opening, so that a byte still in flight can't start the next one's clock.
-      customLoader: channelLoader(() => on.firstByte()),
+      customLoader: channelLoader(mpegts, () => on.firstByte()),
       enableWorker: false,
       enableStashBuffer: false,
       lazyLoad: false,
@@ -26,13 +66,7 @@ export function openMpegTs({ url }, video, on) {
       detail: 'The publisher closed it. The last error of the channel may say why.',
     }),
   );
-  return {
-    load() {
-      engine.attachMediaElement(video);
-      engine.load();
-    },
-    destroy: () => engine.destroy(),
-  };
+  return engine;
 }
 
 export const mediaProblem = (detail) => ({

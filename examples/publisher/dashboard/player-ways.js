@@ -1,8 +1,6 @@
 import { openHls, openNative } from './hls-way.js';
 import { openMpegTs } from './mpeg-ts-way.js';
 
-const { mpegts } = window;
-
 /** What a browser that has Media Source Extensions can decode, by the names that the publisher gives to codecs. */
 const TYPES = {
   h264: 'video/mp4; codecs="avc1.640028"',
@@ -31,7 +29,7 @@ export function waysTo({ url, hls, codecs }) {
   const converted = { kind: 'mpeg-ts', url: `${url}?profile=web`, name: 'converted for browsers' };
   const byHls = { kind: hasMediaSource ? 'hls' : 'native', url: `${hlsUrl}?profile=web`, name: 'by HLS' };
   const isPlayable = !codecs || codecs.every(canDecode);
-  const live = mpegts?.getFeatureList().mseLivePlayback ? [direct, converted] : [];
+  const live = hasMediaSource && canDecode('h264') ? [direct, converted] : [];
   const usable = isPlayable ? live : live.reverse();
   const canHls = hasMediaSource || document.createElement('video').canPlayType('application/vnd.apple.mpegurl') !== '';
   return canHls ? [...usable, byHls] : usable;

@@ -71,7 +71,6 @@ export class Player {
     this.#video.muted = true;
     this.#show('opening');
     engine.load();
-    this.#start();
   }
 
   /**

@@ -1,7 +1,8 @@
 import { type LockHolder, ManagedChild, type Orphan, SourceLock } from 'holdfast';
+import type { Channel } from '../channel/channel.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { LineupDevice, TunerView } from '../directory/lineup-device.ts';
-import { type ChannelView, channelView } from './views.ts';
+import { type ChannelView, channelView, type Extras } from './views.ts';
 
 /** The publisher itself, for those who operate it. */
 export interface PublisherView {
@@ -37,6 +38,8 @@ export interface Observed {
   readonly lockDir: string | undefined;
   readonly publisher: () => PublisherView;
   readonly pushes?: (() => readonly PushView[]) | undefined;
+  /** What other rooms know of a channel. */
+  readonly extras?: ((channel: Channel) => Extras) | undefined;
 }
 
 /** A look for orphans reads the whole of /proc; they are no matter of seconds. */
@@ -86,6 +89,6 @@ export class Overviews {
   }
 
   #channels(locks: readonly LockHolder[]): readonly ChannelView[] {
-    return [...this.#observed.channels].map((channel) => channelView(channel, locks));
+    return [...this.#observed.channels].map((channel) => channelView(channel, locks, this.#observed.extras?.(channel)));
   }
 }

@@ -1,5 +1,7 @@
 import { type LockHolder, type RestartRefusedError, redactCredentials } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
+import type { SourceView } from '../channel/channel-source.ts';
+import type { Switch } from '../channel/switches.ts';
 import { type DirectoryEntry, isStale } from '../directory/directory.ts';
 import type { Failure } from '../failure.ts';
 import { adviceFor } from './advice.ts';
@@ -32,10 +34,33 @@ export interface ChannelView {
   /** How often its source was opened and failed, since the channel is known. */
   readonly openings: number;
   readonly failures: number;
+  /** What is read now, and by which tuner. */
+  readonly reading: { readonly source: string; readonly resource: string | null; readonly index: number } | null;
+  /** Every source in order of preference, and how it is. */
+  readonly sources: readonly SourceView[];
+  /** The last changes from one source to another. */
+  readonly switches: readonly Switch[];
+  /** Packets that were missing in what came. */
+  readonly continuityErrors: number;
+  /** A picture of what is on, where one is made. */
+  readonly preview: string | null;
+  readonly programme: { readonly now: ProgrammeView | null; readonly next: ProgrammeView | null } | null;
+}
+
+export interface ProgrammeView {
+  readonly title: string;
+  readonly start: string;
+  readonly stop: string | null;
+}
+
+/** What other rooms know of a channel. */
+export interface Extras {
+  readonly preview?: string | null | undefined;
+  readonly programme?: ChannelView['programme'] | undefined;
 }
 
 /** @param locks all that are held on this host, by this process or by another. */
-export function channelView(channel: Channel, locks: readonly LockHolder[]): ChannelView {
+export function channelView(channel: Channel, locks: readonly LockHolder[], extras: Extras = {}): ChannelView {
   const { entry, hub, liveSince, lastError, refusal } = channel;
   const { state, subscribers, bytesIn, bytesOut, openings, failures } = hub.stats();
   return {
@@ -57,6 +82,12 @@ export function channelView(channel: Channel, locks: readonly LockHolder[]): Cha
     hd: entry.hd ?? false,
     openings,
     failures,
+    reading: channel.reading ?? null,
+    sources: channel.sources,
+    switches: channel.switches,
+    continuityErrors: channel.continuityErrors,
+    preview: extras.preview ?? null,
+    programme: extras.programme ?? null,
   };
 }
 

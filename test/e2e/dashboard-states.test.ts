@@ -1,0 +1,196 @@
+import type { Page } from 'playwright-core';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { startProgram } from '../support/processes.ts';
+import { patienceMs } from '../support/promised.ts';
+import { answering, cardOf, SOME_CHANNEL, Stage } from './dashboard-support.ts';
+
+const stage = new Stage('dashboard-states', ['--demo', '--source', 'held=http://127.0.0.1:1/held.ts']);
+
+const holder = {
+  ...{ pid: 4711, host: 'media-1', startedAt: new Date(0).toISOString(), key: 'k', path: '/run/locks/k.lock' },
+  ...{ command: '/usr/bin/ffmpeg -i http://tuner/auto/v1.1', verified: 'kernel+meta' },
+};
+
+/** Holds the lock of a source until it is told to end. */
+const HOLDER = `
+  const { SourceLock } = await import('holdfast');
+  await SourceLock.acquire('http://127.0.0.1:1/held.ts', { dir: process.argv[2] });
+  console.log('held');
+  setInterval(() => {}, 1_000);
+`;
+
+describe('a fault', () => {
+  test('a lock that another process holds is shown on the channel and among the locks, and goes with it', async () => {
+    const { page, problems } = await stage.open();
+    await cardOf(page, 'held').waitFor();
+    const other = startProgram(HOLDER, {}, ['main', stage.lockDir]);
+    onTestFinished(() => void other.kill('SIGKILL'));
+    await other.says(/held/);
+    await cardOf(page, 'held').getByText('Held by another process').waitFor();
+    await page.getByLabel('Which channels').selectOption('faulty');
+    await eventually(async () =>
+      expect(await page.locator('.card h3').allInnerTexts()).toEqual([expect.stringContaining('held')]),
+    );
+    await page.getByRole('link', { name: 'System' }).click();
+    await page.getByRole('list', { name: 'Locks held' }).getByText(`pid ${other.pid}`).waitFor();
+    await other.kill('SIGKILL');
+    await page.getByText('No source is held by anybody.').waitFor();
+    expect(problems).toEqual([]);
+  });
+
+  test('a source that fails while it is watched is shown with why the next opening is held back, and for how long', async () => {
+    const { page } = await stage.open();
+    await eventually(async () => {
+      await fetch(new URL('/channels/held.ts', stage.url));
+      expect((await stage.channel('held')).refusal?.retryAfterMs).toBeGreaterThan(4_000);
+    }, patienceMs(30_000));
+    const card = cardOf(page, 'held');
+    await card.getByText(/Can be opened again in \d+ s: /).waitFor();
+    const leftIn = async () => Number(/in (\d+) s/.exec(await card.innerText())?.[1]);
+    const before = await leftIn();
+    await eventually(async () => expect(await leftIn()).toBeLessThan(before));
+    await page.getByRole('link', { name: 'Events' }).click();
+    await page.getByLabel('Events of which channel').selectOption('held');
+    await page.getByLabel('Events of which level').selectOption('warn');
+    const log = page.getByRole('region', { name: 'Event log' });
+    await log
+      .getByText(/channel held: The source could not be read/)
+      .first()
+      .waitFor();
+    await eventually(async () => expect(await log.getByText('dashboard: ').isVisible()).toBe(false));
+  });
+
+  test('an orphan is found and named with how to end it', async () => {
+    const orphan = { pid: 77, ownerPid: 4242, command: 'ffmpeg -i x', startedAt: new Date(0), ended: false };
+    const { page } = await stage.open(answering({ channels: [], orphans: [orphan] }));
+    await page.getByRole('link', { name: 'System 1' }).click();
+    const orphans = page.getByRole('list', { name: 'Orphans found' });
+    await orphans.getByText('pid 77').waitFor();
+    expect(await orphans.innerText()).toMatch(/its owner, pid 4242, is gone\. End it with: holdfast orphans --kill/);
+  });
+
+  test('an orphan that holds a source is told on its card', async () => {
+    const channel = { ...SOME_CHANNEL, holder: { ...holder, orphanOf: 4242 } };
+    const { page } = await stage.open(answering({ channels: [channel] }));
+    await cardOf(page, 'X').getByText('Held by an orphan').waitFor();
+    await page.getByRole('button', { name: 'Details of X' }).click();
+    expect(await page.getByRole('dialog').innerText()).toContain('Left behind by process 4242');
+    expect(await page.getByRole('dialog').innerText()).toContain(holder.command);
+  });
+
+  test('a publisher that is not ready says why', async () => {
+    const publisher = { version: '1', startedAt: new Date(0), demo: false, unready: ['no ffmpeg'], operable: false };
+    const { page } = await stage.open(answering({ publisher }));
+    await page.getByRole('link', { name: 'System 1' }).click();
+    await page.getByText('Not ready').waitFor();
+    await page.getByText('no ffmpeg').waitFor();
+    await page.getByText('read-only: no operator token is configured').waitFor();
+  });
+});
+
+describe('what the server says', () => {
+  test('is shown as text, whatever it contains', async () => {
+    const name = '<img src=x onerror=alert(1)>';
+    const lastError = { at: new Date(0), title: name, detail: name, advice: name };
+    const { page } = await stage.open(answering({ channels: [{ ...SOME_CHANNEL, name, lastError }] }));
+    await page.getByRole('heading', { name }).waitFor();
+    await page.getByRole('button', { name: `Details of ${name}` }).click();
+    expect(await page.locator('img[src=x]').count()).toBe(0);
+  });
+
+  test('gives the bitrate by what the counters grew', async () => {
+    const live = { ...SOME_CHANNEL, state: 'live', viewers: 2, liveSince: new Date(0).toISOString() };
+    const later = { ...live, bytesIn: 500_000, bytesOut: 1_000_000, continuityErrors: 3 };
+    const { page } = await stage.open(answering({ channels: [live] }, { channels: [later] }));
+    await cardOf(page, 'X').getByText('4.00 Mbit/s').waitFor();
+    await cardOf(page, 'X').getByText('3 continuity errors').waitFor();
+    await page.getByRole('button', { name: 'Details of X' }).click();
+    expect(await page.locator('#details-out').innerText()).toBe('8.00 Mbit/s');
+  });
+
+  test('shows which of several sources is read, and why it changed', async () => {
+    const sources = [
+      { source: 'http://first/', state: 'failed', isReading: false, why: 'silent', until: new Date(0) },
+      { source: 'http://second/', state: 'ok', isReading: true },
+    ];
+    const switches = [{ at: new Date(0), from: 'http://first/', to: 'http://second/', why: 'silent' }];
+    const reading = { source: 'http://second/', resource: 'tuner1', index: 1 };
+    const channel = { ...SOME_CHANNEL, state: 'live', sources, switches, reading };
+    const { page } = await stage.open(answering({ channels: [channel] }));
+    await page.getByRole('button', { name: 'Details of X' }).click();
+    expect(await page.locator('#details-source').innerText()).toBe('http://second/ (tuner1)');
+    expect(await page.getByRole('list', { name: 'Sources' }).innerText()).toMatch(
+      /first[\s\S]*failed · silent · until[\s\S]*second[\s\S]*read now/,
+    );
+    expect(await page.getByRole('list', { name: 'Switches' }).innerText()).toMatch(
+      /silent[\s\S]*http:\/\/first\/ → http:\/\/second\//,
+    );
+  });
+
+  test('an empty publisher is explained, in every view', async () => {
+    const { page } = await stage.open(answering({}));
+    await page.getByText('No channel yet').waitFor();
+    await page.getByText('No tuner is configured').waitFor();
+    await page.getByRole('link', { name: 'System' }).click();
+    for (const text of ['No source is held', 'No process was left behind', 'No channel is pushed'])
+      expect(await page.getByText(text).isVisible(), text).toBe(true);
+    await page.getByRole('link', { name: 'Events' }).click();
+    await page.getByText('Nothing has been logged yet.').waitFor();
+  });
+
+  test('is asked for where no stream of events can be had, and that is said', async () => {
+    const refuse = { prepare: (page: Page) => page.route('**/api/events*', (route) => route.fulfill({ status: 503 })) };
+    const { page } = await stage.open(refuse);
+    await page.locator('#connection').getByText('Polling').waitFor();
+    await cardOf(page, 'Harbour News').waitFor();
+    await page.unroute('**/api/events*');
+    await page.locator('#connection').getByText('Live').waitFor();
+  });
+});
+
+describe('the connection', () => {
+  test('an unreachable server at the start is an error, not an endless wait', async () => {
+    const { page } = await stage.open({ prepare: (it) => it.route('**/api/*', (route) => route.abort()) });
+    await page.getByText('The channels could not be read').waitFor();
+    expect(await page.locator('.skeleton').count()).toBe(0);
+  });
+
+  test('a page that nobody sees holds none, and goes on when it is seen again', async () => {
+    const { page } = await stage.open();
+    await page.locator('#connection').getByText('Live').waitFor();
+    const hide = (hidden: boolean) =>
+      page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'))`);
+    const ended = page.waitForEvent('requestfailed', (request) => request.url().includes('/api/events'));
+    await hide(true);
+    await ended;
+    const resumed = page.waitForRequest(/\/api\/events\?after=/);
+    await hide(false);
+    await resumed;
+  });
+
+  test('an outage is told with its time, the last figures stay, and events go on without loss or repeats', async () => {
+    const { page } = await stage.open();
+    await cardOf(page, 'Harbour News').waitFor();
+    await page.getByRole('link', { name: 'Events' }).click();
+    await page.locator('#log').getByText('dashboard: ').waitFor();
+    const port = Number(new URL(stage.url).port);
+    await stage.stopPublisher();
+    await page
+      .getByText(/^The publisher was lost at \d\d:\d\d:\d\d: it does not answer\. What you see is from/)
+      .first()
+      .waitFor();
+    expect(await page.locator('#connection').innerText()).toMatch(/^Unreachable since \d\d:\d\d:\d\d$/);
+    await page.getByRole('link', { name: 'Channels', exact: true }).click();
+    expect(await cardOf(page, 'Harbour News').isVisible()).toBe(true);
+    await stage.startPublisher(port);
+    await page
+      .locator('#connection')
+      .getByText('Live')
+      .waitFor({ timeout: patienceMs(30_000) });
+    expect(await page.locator('#outage').isVisible()).toBe(false);
+    await page.getByRole('link', { name: 'Events' }).click();
+    await eventually(async () => expect(await page.locator('#log').getByText('dashboard: ').count()).toBe(2));
+  });
+});
