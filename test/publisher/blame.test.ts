@@ -1,0 +1,229 @@
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { SourceLock } from 'holdfast';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { findFfmpeg, ProgramNotFoundError } from '../../examples/hdhomerun/index.ts';
+import type { Channel } from '../../examples/publisher/channel/channel.ts';
+import { Channels } from '../../examples/publisher/channel/channels.ts';
+import { type Controls, createControls } from '../../examples/publisher/controls.ts';
+import type { DirectoryEntry, Source } from '../../examples/publisher/directory/directory.ts';
+import { failureOf } from '../../examples/publisher/failure.ts';
+import { createLog } from '../../examples/publisher/log.ts';
+import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
+import { eventually } from '../support/eventually.ts';
+import { promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
+
+/** Two recordings, played as live channels: the first is preferred. */
+let [one, two, lockDir]: string[] = [];
+let channels: Channels;
+let controls: Controls;
+let said: string[];
+
+beforeEach(async () => {
+  const folder = temporaryDirectory();
+  [one, two, lockDir] = ['one.ts', 'two.ts', 'locks'].map((name) => join(folder, name)) as [string, string, string];
+  await makeRecording(one);
+  copyFileSync(one, two);
+  said = [];
+  vi.spyOn(process.stdout, 'write').mockImplementation((line) => said.push(JSON.parse(String(line)).msg) > 0);
+});
+
+afterEach(async () => {
+  await channels[Symbol.asyncDispose]();
+  await controls.supervisor.close();
+  await controls.pool.close();
+  vi.restoreAllMocks();
+});
+
+function publish(changes: { maxProcesses?: number; ffmpeg?: () => string; startTimeoutMs?: number } = {}): void {
+  const { maxProcesses = 8, ffmpeg = findFfmpeg, startTimeoutMs = promisedMs(5_000) } = changes;
+  const log = createLog('json');
+  controls = createControls({ maxProcesses, restartCooldownMs: 0 }, log);
+  const times = {
+    closeAfterMs: 0,
+    startTimeoutMs,
+    stallTimeoutMs: 10_000,
+    failoverAfterMs: 2_500,
+    preferAfterMs: 60_000,
+  };
+  const encoding = { deinterlace: true, encoders: new HardwareEncoders({ wanted: () => 'none', ffmpeg, log }) };
+  channels = new Channels({ lockDir, ...times, ...encoding, ffmpeg, controls }, log);
+}
+
+function entry(id: string, urls: readonly string[]): DirectoryEntry {
+  const sources = urls.map((url) => ({ url })) as unknown as [Source, ...Source[]];
+  const expiresAt = new Date(Date.now() + 60_000);
+  return { id, ids: [id], name: id, number: null, sources, updatedAt: new Date(), expiresAt };
+}
+
+function channelOf(...urls: readonly string[]): Channel {
+  channels.sync([entry('a', urls)]);
+  return channels.get('a') as Channel;
+}
+
+const watch = (channel: Channel) => channel.hub.pipe(new PassThrough().resume());
+const refusalOf = async (channel: Channel) => failureOf((await watch(channel).ended).error);
+const opened = () => said.filter((sentence) => sentence.includes(': opening '));
+const encoders = () => pidsOfChildren(process.pid).filter((pid) => processesWith('-mpegts_flags').includes(pid));
+/** Nothing is held against any source, and only the first was tried. */
+function expectNobodyBlamed(channel: Channel): void {
+  expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
+  expect(opened().filter((sentence) => sentence.includes(two as string))).toEqual([]);
+  expect(channel.refusal).toBeUndefined();
+}
+
+describe('what is no fault of a source counts against none, and does not go down the list', () => {
+  it('that another process holds it: 409 with the holder', async () => {
+    publish();
+    const channel = channelOf(one as string, two as string);
+    await using _held = await SourceLock.acquire(one as string, { dir: lockDir, onWarning: () => {} });
+    expect(await refusalOf(channel)).toMatchObject({ status: 409, holder: { pid: process.pid } });
+    expectNobodyBlamed(channel);
+  });
+
+  it('that the directory of locks can not be used', async () => {
+    publish();
+    const channel = channelOf(one as string, two as string);
+    rmSync(lockDir as string, { recursive: true, force: true });
+    writeFileSync(lockDir as string, 'no directory');
+    expect(await refusalOf(channel)).toMatchObject({ status: 502, code: 'PUBLISHER_SOURCES_FAILED' });
+    expectNobodyBlamed(channel);
+    rmSync(lockDir as string);
+    mkdirSync(lockDir as string);
+    await watch(channel).live;
+  });
+
+  it('that there is no ffmpeg', async () => {
+    publish({
+      ffmpeg: () => {
+        throw new ProgramNotFoundError('there is no ffmpeg');
+      },
+    });
+    const channel = channelOf(one as string, two as string);
+    expect(await refusalOf(channel)).toMatchObject({ title: 'ffmpeg could not be started' });
+    expectNobodyBlamed(channel);
+  });
+
+  it('that every process is taken', async () => {
+    publish({ maxProcesses: 1, startTimeoutMs: promisedMs(1_500) });
+    const three = join(temporaryDirectory(), 'three.ts');
+    copyFileSync(one as string, three);
+    channels.sync([entry('a', [one as string, two as string]), entry('b', [three])]);
+    await watch(channels.get('b') as Channel).live;
+    const channel = channels.get('a') as Channel;
+    expect(await refusalOf(channel)).toMatchObject({ status: 503, title: 'This publisher is full' });
+    expectNobodyBlamed(channel);
+  });
+
+  it('that its last viewer leaves while it is opened', async () => {
+    publish();
+    const hung = createServer(() => {}).listen(0, '127.0.0.1');
+    await once(hung, 'listening');
+    onTestFinished(() => {
+      hung.close();
+      hung.closeAllConnections();
+    });
+    const channel = channelOf(`http://127.0.0.1:${(hung.address() as AddressInfo).port}/x`, two as string);
+    const viewer = watch(channel);
+    await eventually(() => expect(opened()).toHaveLength(1));
+    await viewer[Symbol.asyncDispose]();
+    await eventually(() => expect(channel.hub.state).toBe('idle'));
+    expectNobodyBlamed(channel);
+  });
+
+  it('that the publisher stops while it is read', async () => {
+    publish();
+    const channel = channelOf(one as string, two as string);
+    await watch(channel).live;
+    await channels[Symbol.asyncDispose]();
+    expectNobodyBlamed(channel);
+    expect(channel.switches).toEqual([]);
+  });
+
+  it('that a service manager tells its ffmpeg to end: it is opened again, as no restart, a moment later', async () => {
+    const ffmpeg = join(temporaryDirectory(), 'ffmpeg');
+    writeFileSync(ffmpeg, `#!/bin/sh\ncat ${one}\nexec sleep 61\n`, { mode: 0o755 });
+    publish({ ffmpeg: () => ffmpeg });
+    const restarted = vi.fn();
+    controls.supervisor.on('restart', restarted);
+    const channel = channelOf(one as string, two as string);
+    await watch(channel).live;
+    const [child] = await eventually(() => {
+      const found = pidsOfChildren(process.pid).filter((pid) => processesWith('sleep\u000061').includes(pid));
+      expect(found).toHaveLength(1);
+      return found;
+    });
+    process.kill(child as number, 'SIGTERM');
+    await eventually(
+      () => expect(channel.hub.stats()).toMatchObject({ openings: 2, state: 'live' }),
+      promisedMs(5_000),
+    );
+    expectNobodyBlamed(channel);
+    expect([restarted.mock.calls, channel.switches]).toEqual([[], []]);
+  });
+});
+
+describe('a channel', () => {
+  it('whose ffmpeg dies goes on with its next source, which is no restart', async () => {
+    publish();
+    const restarted = vi.fn();
+    controls.supervisor.on('restart', restarted);
+    const channel = channelOf(one as string, two as string);
+    const viewer = watch(channel);
+    await viewer.live;
+    expect(channel.reading).toEqual({ source: one, resource: null, index: 0 });
+    for (const pid of encoders()) process.kill(pid, 'SIGKILL');
+    await eventually(() => expect(channel.reading?.index).toBe(1), promisedMs(5_000));
+    await eventually(() => expect(channel.switches).toMatchObject([{ from: one, to: two, why: 'ended' }]));
+    expect(restarted).not.toHaveBeenCalled();
+    expect(channel.sources).toMatchObject([
+      { source: one, state: 'failed', isReading: false, why: expect.any(String), until: expect.any(Date) },
+      { source: two, state: 'ok', isReading: true },
+    ]);
+    expect(channel.hub.subscribers).toBe(1);
+  });
+
+  it('reads on what is still listed in a new list, whatever its place', async () => {
+    publish();
+    const channel = channelOf(one as string, two as string);
+    await watch(channel).live;
+    const pids = encoders();
+    channels.sync([entry('a', [two as string, one as string])]);
+    expect([channel.reading?.index, encoders()]).toEqual([1, pids]);
+  });
+
+  it('goes to another source when what it reads is no longer listed, and its viewers stay', async () => {
+    publish();
+    const channel = channelOf(one as string);
+    const viewer = watch(channel);
+    await viewer.live;
+    channels.sync([entry('a', [two as string])]);
+    await eventually(() => expect(channel.reading?.source).toBe(two), promisedMs(5_000));
+    await eventually(() => expect(channel.switches).toMatchObject([{ from: one, to: two, why: 'removed' }]));
+    expect(channel.hub.subscribers).toBe(1);
+    expect(encoders()).toHaveLength(1);
+  });
+
+  it('is not refused for what another channel of this publisher is just letting go of', async () => {
+    publish();
+    channels.sync([entry('a', [one as string]), entry('b', [one as string])]);
+    const [a, b] = [channels.get('a') as Channel, channels.get('b') as Channel];
+    const leaving = watch(a);
+    await leaving.live;
+    const left = leaving[Symbol.asyncDispose]();
+    const coming = watch(b);
+    await coming.live;
+    await left;
+    expect(await refusalOf(a)).toMatchObject({ status: 409 });
+    // The channel that was there before is on its way out as well.
+    channels.sync([]);
+    channels.sync([entry('b', [one as string])]);
+    await watch(channels.get('b') as Channel).live;
+  });
+});
