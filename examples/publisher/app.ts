@@ -119,6 +119,7 @@ export class Publisher implements AsyncDisposable {
   /** Takes over what is new in a configuration; what did not change is not touched. */
   async reload(config: Config): Promise<void> {
     const { applied, waiting } = this.#live.replace(config);
+    if (applied.includes('startTimeoutMs') || applied.includes('closeAfterMs')) this.#channels.settingsChanged();
     void this.#catalogue.apply();
     if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
     this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);

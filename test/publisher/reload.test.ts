@@ -21,6 +21,7 @@ async function publish(first: Json): Promise<{ publisher: PublisherProcess; relo
     writeFileSync(path, typeof config === 'string' ? config : JSON.stringify(config));
   write({ device: [simulator.url], ...first });
   const publisher = await PublisherProcess.start(['--config', path, '--lock-dir', temporaryDirectory()]);
+  await publisher.says(/3 channels/);
   const reload = (next: Json | string) => {
     write(typeof next === 'string' ? next : { device: [simulator.url], ...next });
     publisher.kill('SIGHUP');
@@ -64,6 +65,60 @@ describe('a reload on SIGHUP', () => {
     await viewer.more();
     reload({ maxViewers: 2 });
     await publisher.says(/reload: applied maxViewers/);
+  });
+
+  it('adds and removes devices, sources and overrides, and leaves who watches another alone', async () => {
+    const other = await HdhomerunSimulator.start({ deviceId: '1234ABC2' });
+    const { publisher, reload } = await publish({ source: { a: '/nowhere/a.ts', b: '/nowhere/b.ts' } });
+    await using _publisher = publisher;
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await viewer.more();
+    const ids = async () => (await publisher.json('/api/channels')).channels.map(({ id }: Json) => id).sort();
+    expect(await ids()).toEqual(['5.1', '7.1', '9.1', 'a', 'b']);
+    reload({ source: { b: '/nowhere/b.ts', c: '/nowhere/c.ts' }, channel: { '9.1': { enabled: false } } });
+    await publisher.says(/reload: applied source, channel/);
+    await eventually(async () => expect(await ids()).toEqual(['5.1', '7.1', 'b', 'c']));
+    reload({ source: { d: '/nowhere/d.ts' }, device: [simulator.url, other.url] });
+    await eventually(async () => expect((await publisher.json('/api/tuners')).devices).toHaveLength(2));
+    await eventually(async () => expect(await ids()).toEqual(['5.1', '7.1', '9.1', 'd']));
+    await viewer.more();
+    expect([simulator.streams() + other.streams(), viewer.isGone]).toEqual([1, false]);
+    await other.close();
+  });
+
+  it('of a time applies to a channel that is watched when nobody watches it any more', async () => {
+    const { publisher, reload } = await publish({ closeAfterMs: 0 });
+    await using _publisher = publisher;
+    const viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await viewer.more();
+    reload({ closeAfterMs: 60_000 });
+    await publisher.says(/reload: applied closeAfterMs/);
+    await viewer.more();
+    viewer.leave();
+    await eventually(() => expect(simulator.streams()).toBe(0));
+    for (const id of ['5.1', '7.1']) {
+      const next = await Viewer.open(`${publisher.url}/channels/${id}.ts`);
+      await next.more();
+      next.leave();
+    }
+    await eventually(async () => expect((await publisher.channel('5.1')).viewers).toBe(0));
+    expect(simulator.streams()).toBe(2);
+  });
+
+  it('takes tokens that are in files', async () => {
+    const file = join(temporaryDirectory(), 'token');
+    writeFileSync(file, 'the-first-of-two-tokens');
+    const { publisher, reload } = await publish({ operatorTokenFile: file });
+    await using _publisher = publisher;
+    const stop = (token: string) =>
+      ask(`${publisher.url}/api/channels/5.1/stop`, { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+    expect((await stop('the-first-of-two-tokens')).status).toBe(202);
+    writeFileSync(file, 'the-second-of-two-tokens');
+    reload({ operatorTokenFile: file });
+    await publisher.says(/reload: applied operatorToken/);
+    expect((await stop('the-first-of-two-tokens')).status).toBe(401);
+    expect((await stop('the-second-of-two-tokens')).status).toBe(202);
+    expect(publisher.output).not.toContain('of-two-tokens');
   });
 
   it('names what waits for a restart, and says if nothing changed', async () => {

@@ -55,6 +55,30 @@ describe('the publisher ends and leaves no ffmpeg, no open tuner and no held loc
     await timed(250, () => expectNothingLeft(children));
   });
 
+  it.each([
+    ['its children before it', (all: readonly number[]) => all.toReversed()],
+    ['itself before its children', (all: readonly number[]) => all],
+  ])('on SIGTERM to all at once, as a service manager does it, %s: nothing counts as a failure', async (_, inOrder) => {
+    const film = join(temporaryDirectory(), 'film.ts');
+    await makeRecording(film);
+    const args = ['--source', `film=${film}`, '--device', simulator.url, '--lock-dir', lockDir, '--log', 'json'];
+    await using publisher = await PublisherProcess.start(args);
+    await publisher.says(/3 channels/);
+    const paths = ['film.ts', '5.1.ts', '7.1.ts?profile=low'];
+    const viewers = await Promise.all(paths.map((path) => Viewer.open(`${publisher.url}/channels/${path}`)));
+    await Promise.all(viewers.map((viewer) => viewer.more()));
+    const children = pidsOfChildren(publisher.pid);
+    expect(children.length).toBeGreaterThanOrEqual(3); // two of ffmpeg, and the guard
+    const before = publisher.output.length;
+    for (const pid of inOrder([publisher.pid, ...children])) process.kill(pid, 'SIGTERM');
+    const { code, output } = await publisher.exited;
+    const after = output.slice(before);
+    expect(code, output).toBe(0);
+    expect(after).not.toMatch(/"level":"(warn|error)"|opening|switched|failed/);
+    expect(after).toMatch(/SIGTERM: stopping[\s\S]*stopped/);
+    await timed(250, () => expectNothingLeft(children));
+  });
+
   it.each(['SIGKILL', 'SIGSEGV', 'SIGABRT'] as const)('on %s, within 250 ms', async (signal) => {
     const { publisher, children } = await streaming();
     expect(children.length).toBeGreaterThanOrEqual(3); // two of ffmpeg, and the guard

@@ -7,6 +7,8 @@ export class Channels implements AsyncDisposable {
   readonly #settings: ChannelSettings;
   readonly #log: Logger;
   readonly #byId = new Map<string, Channel>();
+  /** Those that were made with what was told before a reload. */
+  readonly #outdated = new WeakSet<Channel>();
   /** Of channels that were removed and are not gone yet. */
   readonly #closing = new Set<Promise<void>>();
 
@@ -40,6 +42,18 @@ export class Channels implements AsyncDisposable {
     if (!channel) return;
     this.#byId.set(id, new Channel(channel.entry, this.#settings, this.#log));
     this.#end(id, channel);
+  }
+
+  /** Takes over what a channel is made with: those that nobody watches at once, the others when nobody does any more. */
+  settingsChanged(): void {
+    for (const [id, channel] of this.#byId) {
+      const renew = () => {
+        if (this.#byId.get(id) === channel) this.renew(id);
+      };
+      if (channel.hub.state === 'idle') renew();
+      else if (!this.#outdated.has(channel)) channel.hub.once('idle', renew);
+      this.#outdated.add(channel);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ import type { Config } from './schema.ts';
 /** What is set once, when the program starts: a change of it waits for the next start. */
 export const UNTIL_RESTART: ReadonlySet<string> = new Set<keyof Config>([
   ...(['port', 'bind', 'lockDir', 'stateDir', 'demo', 'log'] as const),
+  ...(['restartCooldownMs', 'maxProcesses', 'hlsRing'] as const),
 ]);
 
 /** What a reload changed. */
