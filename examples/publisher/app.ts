@@ -100,8 +100,9 @@ export class Publisher implements AsyncDisposable {
     this.#metrics.observe(this.#channels);
     this.#readiness = new Readiness({ channels: this.#channels, lockDir: config.lockDir, stateDir: state.path });
     this.#viewers = new Viewers(() => this.#config);
-    const made = { config: this.#config, folder: join(state.path, 'hls'), viewers: this.#viewers, log };
-    this.#outputs = new Outputs({ ...made, canEncode: () => !missingFfmpeg() }, this.#metrics.registry);
+    const made = { config: this.#config, folder: join(state.path, 'hls'), ffmpeg: findFfmpeg, log };
+    const watched = { channels: this.#channels, viewers: this.#viewers };
+    this.#outputs = new Outputs({ ...made, ...watched }, this.#metrics.registry);
     this.#catalogue = new Catalogue({
       ...{ config: this.#config, channels: this.#channels, metrics: this.#metrics, log },
       ...{ dir: state.path, demo: simulator?.url, onFirst: () => this.#sayHowToWatch() },
@@ -112,6 +113,7 @@ export class Publisher implements AsyncDisposable {
       tuners: () => this.#catalogue.tuners,
       lockDir: config.lockDir,
       publisher: () => this.#view(),
+      pushes: () => this.#outputs.pushes.views,
     };
     this.#told = toldOf(seen, events);
   }
@@ -121,6 +123,7 @@ export class Publisher implements AsyncDisposable {
     const { applied, waiting } = this.#live.replace(config);
     if (applied.includes('startTimeoutMs') || applied.includes('closeAfterMs')) this.#channels.settingsChanged();
     void this.#catalogue.apply();
+    this.#outputs.reload();
     if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
     this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);
     await this.#presence?.apply().catch((error) => this.#log.error(`reload: ${error.message}`));

@@ -178,3 +178,15 @@ export class NotSegmentedError extends HoldfastError {
     super(`no HLS can be made of channel ${channel}: ${why}; ask for its MPEG-TS, or for another profile`);
   }
 }
+
+/** A push ended. Without a cause: that could tell its address, which holds secrets. */
+export class PushFailedError extends HoldfastError {
+  readonly code = 'PUBLISHER_PUSH_FAILED';
+  override readonly retryable = true;
+  readonly push: string;
+
+  constructor(push: string, why: string) {
+    super(why);
+    this.push = push;
+  }
+}

@@ -1,6 +1,6 @@
 import { redactCredentials } from 'holdfast';
 import { Publisher } from './app.ts';
-import { type Loaded, load } from './config/config.ts';
+import { type Config, type Loaded, load } from './config/config.ts';
 import { type Flags, HELP, parseFlags, UsageError } from './config/flags.ts';
 import { checkHost } from './config/host-check.ts';
 import { unknownVariables } from './config/layer.ts';
@@ -9,6 +9,7 @@ import { EventLog } from './events.ts';
 import { LifeCycle } from './life-cycle.ts';
 import { createLog, type Logger, type LogSettings } from './log.ts';
 import { printable } from './printable.ts';
+import { PushTarget } from './push/push-target.ts';
 import { version } from './version.ts';
 
 /** Runs the command line to its end, or until a signal. */
@@ -55,6 +56,7 @@ async function check({ config }: Loaded): Promise<void> {
 }
 
 async function serve({ config }: Loaded, flags: Flags): Promise<void> {
+  hidePushes(config.push);
   const events = new EventLog();
   const settings: LogSettings = { level: config.logLevel };
   const log = createLog(config.log, events, settings);
@@ -62,6 +64,13 @@ async function serve({ config }: Loaded, flags: Flags): Promise<void> {
   const starting = Publisher.start(config, log, events);
   new LifeCycle(starting, (publisher) => reload({ publisher, flags, log, settings }), log);
   await starting;
+}
+
+/** Who holds a lock is told with its arguments; those of a push may have a secret that nobody knows for one by itself. */
+function hidePushes(pushes: Config['push']): void {
+  const targets = Object.values(pushes).map(({ url }) => new PushTarget(url));
+  const scrubbed = process.argv.slice(2).map((text) => targets.reduce((rest, target) => target.scrub(rest), text));
+  process.argv.splice(2, scrubbed.length, ...scrubbed);
 }
 
 interface Reloaded {

@@ -136,7 +136,7 @@ describe('the answers of HLS', () => {
     expect(simulator.opens()).toBe(opens);
   });
 
-  it('are 404 for what there is not, 410 for what there was, and 400 for an unknown profile', async () => {
+  it('are 404 for what there is not, 410 for what there was', async () => {
     const player = await HlsPlayer.open(hls('5.1'));
     await player.more(1);
     const now = player.newest?.sequence as number;
@@ -146,7 +146,7 @@ describe('the answers of HLS', () => {
       ['copy/..%2f..%2f..%2fetc%2fpasswd', 404],
       ['copy/1e9.ts', 404],
       ['best/index.m3u8', 404],
-      ['index.m3u8?profile=best', 400],
+      ['index.m3u8?profile=best', 404],
       ['other.m3u8', 404],
     ] as const) {
       expect([path, (await ask(hls('5.1', path))).status]).toEqual([path, status]);

@@ -45,5 +45,5 @@ function deepest(issue: Issue): Issue {
 }
 
 function isSecret({ path }: Issue): boolean {
-  return /Token$/.test(String(path[0]));
+  return /Token$/.test(String(path[0])) || (path[0] === 'push' && path.at(-1) === 'url');
 }

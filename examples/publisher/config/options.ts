@@ -31,7 +31,12 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
       'an XMLTV guide to merge; may be repeated, the dearest first. "device" is that of the makers of the devices, by ' +
       'the internet (api.hdhomerun.com is told the DeviceAuth of each)',
   },
-  push: { value: '<id>=<json>', help: 'send a channel to an srt, rtmp or udp address; may be repeated' },
+  push: {
+    value: '<id>=<json>',
+    help:
+      'send a channel to an srt, rtmp or udp address; may be repeated. What is secret in it is seen by `ps` of this ' +
+      'host alone, as ffmpeg takes it in no other way',
+  },
   demo: { help: 'publish a simulated tuner; so without any device, source, peer and configuration' },
   lockDir: { value: '<path>', help: 'where the source locks of this host are (see SourceLock of holdfast)' },
   stateDir: { value: '<path>', help: 'where what outlives a restart is kept' },

@@ -1,5 +1,6 @@
 import { redactCredentials } from 'holdfast';
 import { z } from 'zod';
+import { PushTarget } from '../push/push-target.ts';
 import type { Loaded } from './config.ts';
 import { OPTIONS } from './options.ts';
 import { type Config, schema } from './schema.ts';
@@ -19,12 +20,18 @@ export function printedOrigins({ origins }: Loaded): string {
 }
 
 export function withoutSecrets(config: Config): object {
-  return Object.fromEntries(
-    Object.entries(config).map(([option, value]) => [
-      option,
-      /Token$/.test(option) && value !== undefined ? HIDDEN : redacted(value),
-    ]),
-  );
+  return Object.fromEntries(Object.entries(config).map(([option, value]) => [option, shown(option, value)]));
+}
+
+function shown(option: string, value: unknown): unknown {
+  if (/Token$/.test(option) && value !== undefined) return HIDDEN;
+  return option === 'push' ? shownPushes(value as Config['push']) : redacted(value);
+}
+
+/** The whole of such an address may be secret, as the path of rtmp is. */
+function shownPushes(pushes: Config['push']): object {
+  const entries = Object.entries(pushes).map(([id, push]) => [id, { ...push, url: new PushTarget(push.url).shown }]);
+  return Object.fromEntries(entries);
 }
 
 /** For editors, which complete and check a file that names it as its `$schema`. */

@@ -57,10 +57,10 @@ const overrideFields = {
 export const OVERRIDE_FIELDS: readonly string[] = Object.keys(overrideFields);
 const override = z.strictObject(overrideFields, 'an object');
 
-const pushForm = 'an srt://, rtmp(s):// or udp:// URL';
+const pushForm = 'an srt:// (which calls: no mode=listener), rtmp(s):// or udp:// URL';
 const pushFields = {
   channel: z.string(idForm).regex(CHANNEL_ID, idForm),
-  url: z.string(pushForm).regex(/^(srt|rtmps?|udp):\/\/[^\s/]+/, pushForm),
+  url: z.string(pushForm).refine(isPushTarget, pushForm),
   profile: oneOf(PROFILES).default('copy'),
 };
 export const PUSH_FIELDS: readonly string[] = Object.keys(pushFields);
@@ -224,6 +224,13 @@ function isHttpUrl(value: string): boolean {
 function isPlainHttpUrl(value: string): boolean {
   const url = urlOf(value);
   return isHttpUrl(value) && url?.username === '' && url.password === '';
+}
+
+/** One that listens would wait for ever for somebody to come. */
+function isPushTarget(value: string): boolean {
+  const url = urlOf(value);
+  const isKnown = /^(srt|rtmps?|udp):$/.test(url?.protocol ?? '') && url?.host !== '' && !/\s/.test(value);
+  return isKnown && url?.searchParams.get('mode')?.toLowerCase() !== 'listener';
 }
 
 function urlOf(text: string): URL | undefined {

@@ -1,8 +1,17 @@
 import type { FanoutHub, SubscriptionEnd } from 'holdfast';
+import type { Channel } from '../channel/channel.ts';
+import { subscribeTo } from '../channel/subscribe-to.ts';
+import type { Profile } from '../config/schema.ts';
 import { NotSegmentedError } from '../errors.ts';
 import { type RingPosition, SegmentRing } from './segment-ring.ts';
 import type { SegmentStore } from './segment-store.ts';
 import { Segmenter } from './segmenter.ts';
+
+/** What is cut. */
+export interface Watched {
+  readonly channel: Channel;
+  readonly profile: Profile;
+}
 
 export interface HlsSettings {
   readonly hlsSegmentMs: number;
@@ -11,8 +20,6 @@ export interface HlsSettings {
   readonly startTimeoutMs: number;
 }
 
-/** Nothing that this process does keeps it from cutting for so long; past it, segments are left out. */
-const MAX_LAG_BYTES = 16 * 1024 * 1024;
 /** A playlist without news is stale after so many target durations; sooner where the source is known to be away. */
 const STALE_TARGETS = 3;
 const STALE_TARGETS_CLOSED = 1.5;
@@ -27,6 +34,7 @@ export class HlsStream implements AsyncDisposable {
   readonly ready: Promise<void>;
   /** Resolves when it is over and nothing of it is left; never rejects. */
   readonly over: Promise<HlsEnd>;
+  readonly #watched: Watched;
   readonly #hub: FanoutHub;
   readonly #settings: HlsSettings;
   readonly #segmenter: Segmenter;
@@ -37,8 +45,9 @@ export class HlsStream implements AsyncDisposable {
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param next where the playlist goes on that this one takes the place of */
-  constructor(hub: FanoutHub, settings: HlsSettings, store: SegmentStore, next: RingPosition) {
-    this.#hub = hub;
+  constructor(watched: Watched, settings: HlsSettings, store: SegmentStore, next: RingPosition) {
+    this.#watched = watched;
+    this.#hub = watched.channel.rendition(watched.profile);
     this.#settings = settings;
     this.ring = new SegmentRing(settings.hlsSegments, store, next);
     this.#segmenter = new Segmenter(settings.hlsSegmentMs, (segment) => {
@@ -93,8 +102,8 @@ export class HlsStream implements AsyncDisposable {
   async #run(): Promise<HlsEnd> {
     const onSource = () => this.#segmenter.break();
     this.#hub.on('live', onSource);
-    const { signal } = this.#leaving;
-    const subscription = this.#hub.subscribe({ signal, maxLagBytes: MAX_LAG_BYTES, onLag: 'skip' });
+    const { channel, profile } = this.#watched;
+    const subscription = subscribeTo(channel, profile, this.#leaving.signal);
     const limit = this.#limitFirst(subscription.live);
     try {
       for await (const bytes of subscription) this.#segmenter.push(bytes);

@@ -1,4 +1,3 @@
-import type { FanoutHub } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import type { Profile } from '../config/schema.ts';
 import type { Viewers } from '../http/viewers.ts';
@@ -60,7 +59,7 @@ export class Hls implements AsyncDisposable {
     if (running && !running.isOver) return running;
     const next = running ? continued(running) : this.#next.get(key);
     const first = { sequence: this.#firstSequence, discontinuities: 0 };
-    const stream = new HlsStream(hubOf(channel, profile), this.#options.config, this.#store, next ?? first);
+    const stream = new HlsStream({ channel, profile }, this.#options.config, this.#store, next ?? first);
     this.#streams.set(key, stream);
     this.#options.log.info({ channel: channel.entry.id }, `channel ${channel.entry.id}: HLS begins (${profile})`);
     void stream.over.then((end) => this.#ended(channel.entry.id, profile, stream, end));
@@ -69,10 +68,10 @@ export class Hls implements AsyncDisposable {
 
   /** As asked or configured; else what comes if browsers play that, or what they do if it can be made. */
   async profileFor(channel: Channel, asked: Profile | undefined): Promise<Profile> {
-    const wanted = asked ?? profileOf(channel);
+    const wanted = asked ?? channel.entry.profile;
     if (wanted) return wanted;
     if (!this.#options.canEncode()) return 'copy';
-    await using probed = await programOf(channel.hub, this.#options.config.startTimeoutMs);
+    await using probed = await programOf(channel, 'copy', this.#options.config.startTimeoutMs);
     const profile = playsInBrowsers(probed.program) ? 'copy' : 'web';
     // Before the probe leaves, so that the source stays open.
     this.open(channel, profile).use()[Symbol.dispose]();
@@ -99,14 +98,6 @@ export class Hls implements AsyncDisposable {
 
 function continued({ ring }: HlsStream): RingPosition {
   return { ...ring.next, isContinued: true };
-}
-
-function hubOf(channel: Channel, _profile: Profile): FanoutHub {
-  return channel.hub;
-}
-
-function profileOf(_channel: Channel): Profile | undefined {
-  return undefined;
 }
 
 function storeFor({ config, folder, log }: HlsOptions): SegmentStore {

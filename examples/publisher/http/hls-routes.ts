@@ -1,13 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import type { Channel } from '../channel/channel.ts';
 import type { Channels } from '../channel/channels.ts';
-import { PROFILES, type Profile } from '../config/schema.ts';
+import { PROFILES } from '../config/schema.ts';
 import { type Failure, failureOf } from '../failure.ts';
 import type { Hls } from '../hls/hls.ts';
 import type { HlsStream } from '../hls/hls-stream.ts';
 import { mediaPlaylist, multivariantPlaylist, PLAYLIST_TYPE, SEGMENT_TYPE, sequenceOf } from '../hls/playlist.ts';
 import { isSessionId, newSessionId } from '../hls/sessions.ts';
 import type { Outputs } from '../outputs.ts';
+import { isProfile } from '../pipeline/profiles.ts';
 import { sendFailure, sendProblem } from './responses.ts';
 import type { Exchange, Routes } from './router.ts';
 import { isRefused } from './viewers.ts';
@@ -52,8 +53,7 @@ async function multivariant(visit: Visit): Promise<void> {
   const { request, response, query } = exchange;
   const asked = query.get('profile') ?? undefined;
   if (asked !== undefined && !isProfile(asked)) {
-    const detail = `profile must be ${PROFILES.join(', ')}, received ${asked.slice(0, 100)}`;
-    sendProblem(response, { status: 400, title: 'Unknown profile', detail });
+    unknownProfile(response, asked);
   } else if (request.method === 'HEAD') sendPlaylist(response, '');
   else {
     const session = newSessionId();
@@ -75,7 +75,7 @@ async function media(visit: Visit): Promise<void> {
   const { profile = '' } = parameters;
   const given = query.get('session') ?? '';
   const session = isSessionId(given) ? given : `${channel.entry.id} ${request.socket.remoteAddress}`;
-  if (!isProfile(profile)) notFound(response, 'Unknown profile', `there are ${PROFILES.join(', ')}`);
+  if (!isProfile(profile)) unknownProfile(response, profile);
   else if (hls.sessions.hasEnded(session)) gone(response, 'this session was ended; begin another with ../index.m3u8');
   else if (request.method === 'HEAD') sendPlaylist(response, '');
   else {
@@ -138,8 +138,9 @@ function staleness(channel: Channel, { targetSeconds }: HlsStream): Failure {
   return { status: 503, title: 'The channel gives nothing new', detail: why, retryAfterMs };
 }
 
-function isProfile(text: string): text is Profile {
-  return (PROFILES as readonly string[]).includes(text);
+function unknownProfile(response: ServerResponse, profile: string): void {
+  const detail = `there is no profile ${JSON.stringify(profile.slice(0, 40))}; take ${PROFILES.join(', ')}`;
+  sendProblem(response, { status: 404, title: 'Unknown profile', detail, known: PROFILES });
 }
 
 function sendPlaylist(response: ServerResponse, content: string): void {

@@ -2,6 +2,7 @@ import { type LockHolder, ManagedChild, type Orphan, SourceLock } from 'holdfast
 import type { Channel } from '../channel/channel.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { LineupDevice, TunerView } from '../directory/lineup-device.ts';
+import type { PushView } from '../push/push.ts';
 import { type ChannelView, channelView, type Extras } from './views.ts';
 
 /** The publisher itself, for those who operate it. */
@@ -16,9 +17,6 @@ export interface PublisherView {
   /** What players know it by; null where it does not answer as an HDHomeRun. */
   readonly deviceId: string | null;
 }
-
-/** A push, as `/api/pushes` tells of it. */
-export type PushView = Readonly<Record<string, unknown>>;
 
 /** All that the dashboard shows at one time, but for the log. */
 export interface Overview {

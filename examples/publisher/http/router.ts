@@ -15,9 +15,9 @@ import { announceRoutes } from './announce-routes.ts';
 import { deviceRoutes } from './device-routes.ts';
 import { eventsRoutes, type Told } from './events-routes.ts';
 import { guideRoutes } from './guide-routes.ts';
-import { hlsRoutes } from './hls-routes.ts';
 import { misdirected, type Names } from './host-guard.ts';
 import { type OperatorDesk, operatorRoutes } from './operator-routes.ts';
+import { outputRoutes } from './output-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
 import type { TokenGate } from './token-gate.ts';
@@ -86,7 +86,7 @@ function routesOf(options: RouterOptions): Routes {
   const { channels, outputs, registry, told } = options;
   return {
     ...assetRoutes(),
-    ...hlsRoutes(channels, outputs),
+    ...outputRoutes(channels, outputs),
     ...eventsRoutes(told),
     ...guideRoutes(options.catalogue.guide, channels),
     ...announceRoutes({ ...options, announcements: options.catalogue.announcements, gate: options.publishGate }),

@@ -1,0 +1,76 @@
+import { redactCredentials } from 'holdfast';
+
+/** Of the query, what is none; whatever else is in it may be. */
+const PLAIN: readonly string[] = [
+  ...['mode', 'latency', 'rcvlatency', 'peerlatency', 'transtype', 'maxbw', 'pbkeylen', 'timeout', 'connect_timeout'],
+  ...['pkt_size', 'buffer_size', 'ttl', 'localaddr', 'localport', 'broadcast', 'bitrate', 'burst_bits', 'reuse'],
+];
+/** What is said instead of a secret. */
+const HIDDEN = '***';
+
+/** Where a push goes. Its address holds secrets (a stream key, a passphrase), which only ffmpeg is given. */
+export class PushTarget {
+  readonly protocol: 'srt' | 'rtmp' | 'udp';
+  /** For people: without any secret. */
+  readonly shown: string;
+  readonly #url: string;
+  readonly #secrets: readonly string[];
+
+  constructor(url: string) {
+    const parsed = new URL(url);
+    this.#url = url;
+    this.protocol = parsed.protocol.replace(/s?:$/, '') as PushTarget['protocol'];
+    this.#secrets = secretsOf(parsed, this.protocol === 'rtmp');
+    const path = parsed.pathname.split('/')[1] ?? '';
+    const rest = this.protocol === 'rtmp' ? `/${path}/${HIDDEN}` : '';
+    this.shown = `${parsed.protocol}//${parsed.host}${rest}`;
+  }
+
+  /** The arguments of ffmpeg that send MPEG-TS from its stdin there, as it is. */
+  get arguments(): string[] {
+    const input = [
+      '-nostdin',
+      '-hide_banner',
+      '-loglevel',
+      'error',
+      '-fflags',
+      '+genpts',
+      '-f',
+      'mpegts',
+      '-i',
+      'pipe:0',
+    ];
+    const streams = ['-map', '0:v?', '-map', '0:a?', '-c', 'copy'];
+    const progress = ['-progress', 'pipe:1', '-stats_period', '0.5'];
+    return [...input, ...streams, ...progress, ...this.#muxer(), this.#url];
+  }
+
+  /** A text of ffmpeg or the system, without the secrets. */
+  scrub(text: string): string {
+    const plain = text.replaceAll(this.#url, this.shown);
+    return redactCredentials(this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, HIDDEN), plain));
+  }
+
+  #muxer(): string[] {
+    if (this.protocol === 'rtmp') return ['-flvflags', 'no_duration_filesize', '-f', 'flv'];
+    const datagrams = this.protocol === 'udp' && !/[?&]pkt_size=/.test(this.#url) ? ['-pkt_size', '1316'] : [];
+    return [...datagrams, '-mpegts_flags', '+resend_headers', '-f', 'mpegts'];
+  }
+}
+
+/** Longest first, so that none is left in part; what is as short as a word would only make texts unreadable. */
+function secretsOf({ username, password, pathname, searchParams }: URL, isPathSecret: boolean): string[] {
+  const path = isPathSecret ? pathname.split('/').slice(2) : [];
+  const values = Array.from(searchParams).flatMap(([name, value]) => (PLAIN.includes(name) ? [] : [value]));
+  const raw = [username, password, ...values, ...path, ...(isPathSecret ? [path.join('/')] : [])];
+  const all = raw.flatMap((text) => [text, decoded(text), encodeURIComponent(text)]);
+  return [...new Set(all)].filter((text) => text.length >= 4).sort((a, b) => b.length - a.length);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

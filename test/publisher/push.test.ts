@@ -1,0 +1,216 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { ManagedChild } from '../../src/index.ts';
+import { eventually, throughout } from '../support/eventually.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { inspectTransportStream, picturesIn, probe } from '../support/transport-stream.ts';
+import { ask, type Json, makeRecording, PublisherProcess, processesWith, Viewer } from './support.ts';
+
+const lockDir = temporaryDirectory(afterAll);
+let simulator: HdhomerunSimulator;
+
+beforeAll(async () => {
+  simulator = await HdhomerunSimulator.start();
+});
+
+afterAll(async () => {
+  await simulator.close();
+});
+
+function start(push: Record<string, object>, ...more: readonly string[]): Promise<PublisherProcess> {
+  const pushes = Object.entries(push).flatMap(([id, config]) => ['--push', `${id}=${JSON.stringify(config)}`]);
+  return PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir, ...pushes, ...more]);
+}
+
+async function pushOf(publisher: PublisherProcess, id: string): Promise<Json> {
+  const { pushes } = await publisher.json('/api/pushes');
+  return pushes.find((push: Json) => push.id === id);
+}
+
+const isLive = (publisher: PublisherProcess, id: string) =>
+  eventually(async () => expect(await pushOf(publisher, id)).toMatchObject({ state: 'live' }), patienceMs(20_000));
+
+/** A UDP receiver on loopback, which keeps what comes. */
+async function receiver(): Promise<{ port: number; datagrams: Buffer[]; socket: Socket }> {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  socket.setRecvBufferSize(1024 * 1024);
+  const datagrams: Buffer[] = [];
+  socket.on('message', (datagram) => datagrams.push(datagram));
+  onTestFinished(() => void socket.close());
+  return { port: socket.address().port, datagrams, socket };
+}
+
+/** A port that is free now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** The real ffmpeg as the peer that waits to be called, and writes what it gets to a file. */
+async function peer(input: readonly string[], file: string): Promise<ManagedChild> {
+  const args = ['-nostdin', '-v', 'error', ...input, '-c', 'copy', '-y', '-f', 'mpegts', file];
+  const child = await ManagedChild.spawn(findFfmpeg(), args, { stdout: 'ignore' });
+  onTestFinished(async () => {
+    await child.terminate();
+  });
+  return child;
+}
+
+const encoders = (text: string, publisher: PublisherProcess) =>
+  processesWith(text).filter((pid) => pid !== publisher.pid);
+
+describe('a push', () => {
+  it('sends MPEG-TS in datagrams of seven packets by UDP, with nobody watching, and tells how much', async () => {
+    const { port, datagrams } = await receiver();
+    const url = `udp://127.0.0.1:${port}`;
+    await using publisher = await start({ wall: { channel: '5.1', url } });
+    await isLive(publisher, 'wall');
+    await eventually(() => expect(datagrams.length).toBeGreaterThan(150), promisedMs(10_000));
+    const whole = datagrams.filter(({ length }) => length === 1316);
+    expect(whole.length).toBeGreaterThan(datagrams.length / 2);
+    expect(datagrams.every(({ length }) => length % 188 === 0)).toBe(true);
+    const bytes = Buffer.concat(datagrams);
+    expect(inspectTransportStream(bytes)).toMatchObject({ syncErrors: 0, continuityErrors: 0 });
+    expect(picturesIn(bytes)).toBeGreaterThan(10);
+    expect(simulator.streams('5.1')).toBe(1);
+    const { bytes: sent, restarts, why, url: shown } = await pushOf(publisher, 'wall');
+    expect({ restarts, why, shown }).toEqual({ restarts: 0, why: null, shown: url });
+    expect(sent).toBeGreaterThan(50_000);
+    expect(await publisher.metric('publisher_pushes{state="live"}')).toBe(1);
+    expect(await publisher.metric('publisher_push_bytes_total{push="wall"}')).toBeGreaterThanOrEqual(sent);
+  });
+
+  it('ends with the publisher, and its channel with it', async () => {
+    const { port } = await receiver();
+    const publisher = await start({ wall: { channel: '5.1', url: `udp://127.0.0.1:${port}` } });
+    await isLive(publisher, 'wall');
+    expect(encoders(`127.0.0.1:${port}`, publisher)).toHaveLength(1);
+    await publisher[Symbol.asyncDispose]();
+    expect(encoders(`127.0.0.1:${port}`, publisher)).toEqual([]);
+    await eventually(() => expect(simulator.streams()).toBe(0));
+  });
+
+  it('waits for a channel that there is not, and says so', async () => {
+    await using publisher = await start({ later: { channel: '99.1', url: 'udp://127.0.0.1:9' } });
+    await eventually(async () => expect((await pushOf(publisher, 'later')).state).toBe('waiting'));
+    const { why, restarts, retryAfterMs } = await pushOf(publisher, 'later');
+    expect([why, restarts, retryAfterMs]).toEqual(['there is no channel 99.1; it begins when there is', 0, null]);
+    expect(encoders('udp://127.0.0.1:9', publisher)).toEqual([]);
+  });
+
+  it('calls a peer by SRT', async () => {
+    const file = join(temporaryDirectory(), 'got.ts');
+    const port = await freePort();
+    await peer(['-i', `srt://127.0.0.1:${port}?mode=listener`], file);
+    await using publisher = await start({ studio: { channel: '5.1', url: `srt://127.0.0.1:${port}` } });
+    await isLive(publisher, 'studio');
+    await eventually(() => expect(readFileSync(file).length).toBeGreaterThan(100_000), promisedMs(15_000));
+    expect(picturesIn(readFileSync(file))).toBeGreaterThan(5);
+  });
+
+  it('calls a peer by RTMP', async () => {
+    const file = join(temporaryDirectory(), 'got.ts');
+    const port = await freePort();
+    await peer(['-listen', '1', '-i', `rtmp://127.0.0.1:${port}/live/a-secret-key`], file);
+    await using publisher = await start({
+      site: { channel: '5.1', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` },
+    });
+    await isLive(publisher, 'site');
+    await eventually(() => expect(readFileSync(file).length).toBeGreaterThan(100_000), promisedMs(15_000));
+    const { streams } = await probe(file);
+    expect(streams.map(({ codec_name }) => codec_name).sort()).toEqual(['aac', 'h264']);
+    expect((await pushOf(publisher, 'site')).url).toBe(`rtmp://127.0.0.1:${port}/live/***`);
+  });
+
+  it('does not send by RTMP what that can not carry, and says what to do', async () => {
+    const recording = join(temporaryDirectory(), 'mpeg2.ts');
+    await makeRecording(recording);
+    const push = { site: { channel: 'tape', url: 'rtmp://127.0.0.1:9/live/a-secret-key' } };
+    await using publisher = await start(push, '--source', `tape=${recording}`);
+    await eventually(async () => {
+      const { state, why } = await pushOf(publisher, 'site');
+      expect(state).toBe('held-back');
+      expect(why).toMatch(/RTMP carries H\.264 with AAC or MP3, and this is MPEG-2 video.*"profile": "web"/);
+    }, patienceMs(20_000));
+    expect(encoders('a-secret-key', publisher)).toEqual([]);
+  });
+
+  it('to a peer that is away is tried again less and less often, and keeps nobody from watching', async () => {
+    const port = await freePort();
+    const url = `srt://127.0.0.1:${port}?passphrase=open-sesame-42&streamid=my-stream-name`;
+    const rtmp = `rtmp://user:hunter22@127.0.0.1:${port}/live/my-stream-key`;
+    const push = { srt: { channel: '5.1', url }, rtmp: { channel: '5.1', url: rtmp } };
+    await using publisher = await start(push, '--log', 'json', '--log-level', 'debug');
+    await eventually(async () => {
+      const { pushes } = await publisher.json('/api/pushes');
+      for (const push of pushes) expect(push).toMatchObject({ state: 'held-back', why: expect.any(String) });
+    }, patienceMs(30_000));
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    using other = await Viewer.open(`${publisher.url}/channels/7.1.ts`);
+    await Promise.all([viewer.more(50_000), other.more(50_000)]);
+    await throughout(4_000, () => expect(viewer.isGone || other.isGone).toBe(false));
+    const { pushes } = await publisher.json('/api/pushes');
+    for (const { restarts } of pushes) expect(restarts).toBeLessThan(5);
+    const pages = await Promise.all(
+      ['/api/pushes', '/api/events', '/metrics', '/api/channels'].map((path) => textAt(publisher, path)),
+    );
+    const told = [publisher.output, ...pages].join('\n');
+    for (const secret of ['open-sesame-42', 'my-stream-name', 'hunter22', 'my-stream-key']) {
+      expect(told).not.toContain(secret);
+    }
+    expect(told).toContain(`srt://127.0.0.1:${port}`);
+  });
+
+  it('that was changed is replaced by a reload, and others are left alone', async () => {
+    const [first, second, stays] = [await receiver(), await receiver(), await receiver()];
+    const folder = temporaryDirectory();
+    const config = join(folder, 'publisher.json');
+    const { writeFileSync } = await import('node:fs');
+    const write = (port: number) =>
+      writeFileSync(
+        config,
+        JSON.stringify({
+          device: [simulator.url],
+          push: {
+            moved: { channel: '5.1', url: `udp://127.0.0.1:${port}` },
+            stays: { channel: '7.1', url: `udp://127.0.0.1:${stays.port}` },
+          },
+        }),
+      );
+    write(first.port);
+    await using publisher = await PublisherProcess.start(['--config', config, '--lock-dir', lockDir]);
+    await Promise.all([isLive(publisher, 'moved'), isLive(publisher, 'stays')]);
+    const [pid] = encoders(`127.0.0.1:${stays.port}`, publisher);
+    write(second.port);
+    publisher.kill('SIGHUP');
+    await eventually(() => expect(second.datagrams.length).toBeGreaterThan(20), patienceMs(20_000));
+    await eventually(() => expect(encoders(`127.0.0.1:${first.port}`, publisher)).toEqual([]));
+    expect(encoders(`127.0.0.1:${stays.port}`, publisher)).toEqual([pid]);
+  });
+
+  it('by SRT never waits to be called', async () => {
+    const publisher = new PublisherProcess(['--push', 'x={"channel":"5.1","url":"srt://0.0.0.0:9000?mode=listener"}']);
+    const { code, output } = await publisher.exited;
+    expect(code).toBe(2);
+    expect(output).toMatch(/--push x must be an srt:\/\/ \(which calls: no mode=listener\)/);
+  });
+});
+
+async function textAt(publisher: PublisherProcess, path: string): Promise<string> {
+  if (path !== '/api/events') return (await ask(publisher.url + path)).text;
+  using events = await Viewer.open(publisher.url + path, { keep: true });
+  await events.more(10);
+  return Buffer.concat(events.chunks).toString();
+}
