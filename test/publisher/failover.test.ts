@@ -1,9 +1,14 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator, type Misbehaviour } from '../../examples/hdhomerun/index.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
+import { ask, type Json, makeRecording, PublisherProcess, Viewer } from './support.ts';
 
 /** Two devices with the same channels; which one is read is told by their tuners. */
 let first: HdhomerunSimulator;
@@ -35,6 +40,39 @@ const watch = async (publisher: PublisherProcess) => {
   await viewer.more();
   return viewer;
 };
+
+/** Streams a recording at about its own speed, and loses every fifth packet once it is told to. */
+async function lossySource() {
+  const recording = join(temporaryDirectory(), 'recording.ts');
+  await makeRecording(recording);
+  const packets = readFileSync(recording);
+  const perTick = 188 * 250;
+  let isLosing = false;
+  const server = createServer((_, response) => {
+    response.writeHead(200, { 'Content-Type': 'video/mp2t' });
+    let at = 0;
+    const timer = setInterval(() => {
+      const part = packets.subarray(at, at + perTick);
+      at = at + perTick < packets.length ? at + perTick : 0;
+      const kept = Array.from({ length: part.length / 188 }, (_, index) => index).filter((index) => index % 5 !== 0);
+      response.write(
+        isLosing ? Buffer.concat(kept.map((index) => part.subarray(188 * index, 188 * (index + 1)))) : part,
+      );
+    }, 90);
+    response.on('close', () => clearInterval(timer));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    lose: () => {
+      isLosing = true;
+    },
+  };
+}
 
 const opens = () => [first.opens(), second.opens()] as const;
 
@@ -151,6 +189,26 @@ describe('a channel with two sources, of which the first', () => {
     second.heal();
     await viewer.more(50_000, patienceMs(60_000));
     expect(viewer.isGone).toBe(false);
+  });
+
+  it('misses packets again and again: the second is read, and what was missing is counted', async () => {
+    const lossy = await lossySource();
+    const sources = JSON.stringify([lossy.url, second.streamUrl('5.1')]);
+    await using publisher = await PublisherProcess.start([
+      ...['--source', `news=${sources}`, '--lock-dir', lockDir, '--discovery', 'off'],
+    ]);
+    using viewer = await watch(publisher);
+    expect(second.streams()).toBe(0);
+    const begun = performance.now();
+    lossy.lose();
+    await eventually(() => expect(second.streams()).toBe(1), promisedMs(5_000));
+    console.log(`loss of continuity: the second opened after ${Math.round(performance.now() - begun)} ms`);
+    await viewer.more(50_000, promisedMs(5_000));
+    expect(viewer.isGone).toBe(false);
+    await eventually(async () =>
+      expect(await publisher.metric('publisher_source_switches_total{channel="news",why="discontinuous"}')).toBe(1),
+    );
+    expect(await publisher.metric('publisher_continuity_errors_total{channel="news"}')).toBeGreaterThan(20);
   });
 
   it('last viewer gone in the midst of a switch: nothing is opened, or it is closed at once', async () => {
