@@ -61,13 +61,13 @@ class Start implements Disposable {
 
 /** As many as tell what it is, or all of a short one; the answer is paused behind them. */
 async function firstBytes({ response, shown }: HttpAnswer, signal: AbortSignal): Promise<Buffer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
   let bytes: Buffer = Buffer.alloc(0);
   const take = (chunk: Buffer) => {
     bytes = Buffer.concat([bytes, chunk]);
-    if (firstPacketIn(bytes) !== undefined || bytes.length >= PEEK_BYTES) resolve(bytes);
+    if (firstPacketIn(bytes) !== undefined || bytes.length >= PEEK_BYTES) resolve();
   };
-  const end = () => resolve(bytes);
+  const end = () => resolve();
   const cut = () => reject(new SourceClosedError(shown, 'cut'));
   const stop = () => reject(signal.reason);
   response
@@ -77,7 +77,9 @@ async function firstBytes({ response, shown }: HttpAnswer, signal: AbortSignal):
     .on('close', cut);
   signal.addEventListener('abort', stop, { once: true });
   try {
-    return await promise;
+    await promise;
+    // More may have come in the same turn.
+    return bytes;
   } catch (error) {
     leave(response);
     throw error;
