@@ -165,6 +165,18 @@ export class EncoderStalledError extends HoldfastError {
   }
 }
 
+/** Publishers relay a channel in a circle, so that each waits for the other. */
+export class RelayLoopError extends HoldfastError {
+  readonly code = 'PUBLISHER_RELAY_LOOP';
+
+  constructor(where: string) {
+    super(
+      `${where} is relayed in a circle: what reads it is, through other publishers, where it comes from; ` +
+        'give one of them another source (--source, --peer, --device)',
+    );
+  }
+}
+
 /** The publisher can't start; the message says what to do. Ends the program with exit code 1. */
 export class StartError extends HoldfastError {
   readonly code = 'PUBLISHER_START';

@@ -30,6 +30,7 @@ import {
   HardwareError,
   NoTunerError,
   PublisherFullError,
+  RelayLoopError,
   SourceLateError,
   SourcesFailedError,
 } from './errors.ts';
@@ -42,7 +43,7 @@ const STATUS_TIMEOUT_MS = 1_000;
 
 /** Why a channel could not be opened, in the terms of HTTP and for people; no credential is in it. */
 export interface Failure {
-  readonly status: 409 | 429 | 502 | 503 | 504;
+  readonly status: 409 | 429 | 502 | 503 | 504 | 508;
   readonly title: string;
   readonly detail: string;
   /** The error's code, for programs. */
@@ -88,6 +89,7 @@ const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error,
   [AcquireTimeoutError, LATE],
   [ProgramNotFoundError, NO_PROGRAM],
   [SpawnError, NO_PROGRAM],
+  [RelayLoopError, { status: 508, title: 'Publishers relay this channel in a circle', blame: 'source' }],
   [HardwareError, { ...UNENCODED, blame: 'here' }],
   [EncoderStalledError, UNENCODED],
   [LockDirectoryError, { ...UNREADABLE, blame: 'here' }],

@@ -28,6 +28,8 @@ export interface ChannelSourceSettings {
 
 /** What the channel does for what it reads. */
 export interface ChannelSourceOwner {
+  /** Of requests for a source. */
+  headers(): Readonly<Record<string, string>>;
   /** Nothing of the source is left; it may be opened again. */
   over(): void;
   /** It ended in a way of which the hub does not tell; without an error if somebody outside told it to. */
@@ -81,7 +83,7 @@ export class ChannelSource {
     this.#owner = owner;
     this.#log = log;
     const list = new SourceList((listed) => supervisor.canRestart(this.#walk.serviceOf(listed)), preferAfterMs);
-    const reader = new SourceReader(id, settings, log);
+    const reader = new SourceReader(id, settings, log, () => owner.headers());
     const ended = (error: unknown) => owner.ended(error);
     this.list = list;
     this.#reader = reader;

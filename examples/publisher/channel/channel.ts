@@ -5,6 +5,7 @@ import type { Profile } from '../config/schema.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
 import { blameOf, type Failure, failureOf } from '../failure.ts';
 import type { Logger } from '../log.ts';
+import { Relay } from '../pipeline/relay.ts';
 import type { RenditionSettings } from '../pipeline/rendition.ts';
 import { Renditions } from '../pipeline/renditions.ts';
 import {
@@ -35,6 +36,7 @@ export class Channel implements AsyncDisposable {
   readonly hub: FanoutHub;
   /** What it is encoded to while somebody watches that. */
   readonly renditions: Renditions;
+  readonly relay: Relay;
   readonly #log: Logger;
   #entry: DirectoryEntry;
   readonly #source: ChannelSource;
@@ -50,6 +52,7 @@ export class Channel implements AsyncDisposable {
     this.#entry = entry;
     this.#namedKeys = namedKeys(entry);
     this.#log = log.child({ channel: id });
+    this.relay = new Relay(id);
     this.#source = new ChannelSource(id, settings, this.#sourceOwner(), this.#log);
     void this.#source.update(entry.sources);
     this.#reopening = new Reopening(id, () => this.#source.list.verdict(performance.now()), this.#log);
@@ -183,6 +186,7 @@ export class Channel implements AsyncDisposable {
 
   #sourceOwner(): ChannelSourceOwner {
     return {
+      headers: () => this.relay.headers,
       over: () => this.#closed(),
       ended: (error) => {
         if (this.hub.state === 'closed') return;

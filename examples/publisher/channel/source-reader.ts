@@ -30,11 +30,14 @@ export class SourceReader {
   readonly #channel: string;
   readonly #settings: ReaderSettings;
   readonly #log: Logger;
+  /** Of a request for a source. */
+  readonly #headers: () => Readonly<Record<string, string>>;
   #openedKeys: ReadonlySet<string> = new Set();
   /** Those that openings found out, by the addresses that were opened. */
   readonly #devices = new Map<string, DeviceClient>();
 
-  constructor(channel: string, settings: ReaderSettings, log: Logger) {
+  constructor(channel: string, settings: ReaderSettings, log: Logger, headers: () => Readonly<Record<string, string>>) {
+    this.#headers = headers;
     this.#channel = channel;
     this.#settings = settings;
     this.#log = log;
@@ -86,7 +89,9 @@ export class SourceReader {
     terms: { readonly signal: AbortSignal; readonly holds: SourceLock; readonly startTimeoutMs: number },
   ): Promise<OpenSource> {
     const { controls, ffmpeg, stallTimeoutMs } = this.#settings;
-    return openSource(source, name, { ...terms, pool: controls.pool, key: this.#channel, stallTimeoutMs, ffmpeg });
+    const headers = this.#headers();
+    const process = { pool: controls.pool, key: this.#channel, ffmpeg };
+    return openSource(source, name, { ...terms, ...process, stallTimeoutMs, headers });
   }
 }
 

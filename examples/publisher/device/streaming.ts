@@ -1,13 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { Subscription } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
-import type { Profile } from '../config/schema.ts';
-import { failureOf } from '../failure.ts';
+import { type Failure, failureOf } from '../failure.ts';
 import { sendFailure } from '../http/responses.ts';
 import type { Exchange } from '../http/router.ts';
 import { householdOf, isRefused, type Viewers } from '../http/viewers.ts';
 import { asDevice } from './device-headers.ts';
-import type { PublishedDevice } from './published-device.ts';
+import { isProtected, type PublishedDevice } from './published-device.ts';
 import { type Refusal, refusal, refusalOf } from './refusals.ts';
 import { isRefusal, type StreamRequest, streamRequestOf } from './stream-request.ts';
 import type { TunerUse } from './virtual-tuners.ts';
@@ -38,18 +37,32 @@ async function serve(
   tuner: number | undefined,
 ): Promise<void> {
   const { channel, number } = wanted.entry;
+  const watched = outputOf(wanted);
   const address = householdOf(request.socket.remoteAddress ?? '');
-  const place = channel.refused ?? viewers.admit(request, channel.entry.id);
+  const place =
+    channel.relay.follow(response) ?? refusedNow(channel, watched) ?? viewers.admit(request, channel.entry.id);
   if (isRefused(place)) return refuse(response, number, refusalOf(place));
   using _place = place;
   const use = tuneTo(device, channel, { address, tuner });
   if (isRefusal(use)) return refuse(response, number, use);
   using _use = use;
   response.setHeader('X-HDHomeRun-Resource', use.resource);
-  const error = await watch(response, wanted);
+  const error = await watch(response, watched, wanted.durationMs);
   if (error !== undefined && !response.headersSent && !response.destroyed) {
     refuse(response, number, refusalOf(failureOf(error)));
   }
+}
+
+/** What players are given of a channel: the stream as it comes, or a rendition. */
+type Output = Pick<Channel, 'refused' | 'watch'>;
+
+function outputOf({ entry: { channel }, profile }: StreamRequest): Output {
+  return profile === 'copy' ? channel : channel.renditions.get(profile);
+}
+
+/** What is protected stays so, whatever else keeps it from being opened again. */
+function refusedNow(channel: Channel, { refused }: Output): Failure | undefined {
+  return refused && isProtected(channel) ? channel.lastError : refused;
 }
 
 function tuneTo(
@@ -64,16 +77,12 @@ function tuneTo(
 }
 
 /** Resolves when it is over, with the error if it never began. */
-async function watch(response: ServerResponse, { entry, profile, durationMs }: StreamRequest): Promise<unknown> {
-  const subscription = subscribe(response, entry.channel, profile);
+async function watch(response: ServerResponse, output: Output, durationMs: number): Promise<unknown> {
+  const subscription = output.watch(response);
   const limit = Number.isFinite(durationMs) ? endAfter(subscription, response, durationMs) : undefined;
   const { error } = await subscription.ended;
   limit?.[Symbol.dispose]();
   return error;
-}
-
-function subscribe(response: ServerResponse, channel: Channel, profile: Profile): Subscription {
-  return profile === 'copy' ? channel.watch(response) : channel.renditions.get(profile).watch(response);
 }
 
 /** Ends the answer, cleanly, so long after its first byte. */

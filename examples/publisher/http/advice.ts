@@ -12,6 +12,7 @@ const BY_STATUS: Readonly<Record<Failure['status'], string>> = {
   502: 'Open the source with ffprobe from this host; check its address, and that the device has reception.',
   503: 'Wait for a tuner, or stop what else uses one; the tuners are listed on this page.',
   504: 'The source answers too slowly: check it with ffprobe, or raise --start-timeout-ms.',
+  508: 'Give one of the publishers another source.',
 };
 
 /** What an operator can do about a failure. */

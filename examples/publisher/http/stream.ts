@@ -21,7 +21,7 @@ export async function streamChannel(
 ): Promise<void> {
   const { channel, viewers, profile = channel.entry.profile ?? 'copy' } = desk;
   const watched = profile === 'copy' ? channel : channel.renditions.get(profile);
-  const place = watched.refused ?? viewers.admit(request, channel.entry.id);
+  const place = channel.relay.follow(response) ?? watched.refused ?? viewers.admit(request, channel.entry.id);
   if (isRefused(place)) {
     sendFailure(response, channel.entry.id, place);
     return;

@@ -2,8 +2,10 @@ import { get as httpGet, type IncomingMessage, type RequestOptions } from 'node:
 import { get as httpsGet } from 'node:https';
 import { redactCredentials } from 'holdfast';
 import { refusalOf } from '../../hdhomerun/index.ts';
-import { RedirectError, SourceClosedError, SourceUnreachableError } from '../errors.ts';
+import { RedirectError, RelayLoopError, SourceClosedError, SourceUnreachableError } from '../errors.ts';
 
+/** A publisher says so of what it would relay to itself. */
+const LOOP_DETECTED = 508;
 const MAX_REDIRECTS = 5;
 const REDIRECTS: readonly (number | undefined)[] = [301, 302, 303, 307, 308];
 
@@ -35,6 +37,7 @@ export async function openHttp(address: string, terms: HttpTerms): Promise<HttpA
     if (response.statusCode === 200) return { response, shown: show(url) };
     leave(response);
     if (isDigest(response)) return undefined;
+    if (response.statusCode === LOOP_DETECTED) throw new RelayLoopError(show(url));
     if (!REDIRECTS.includes(response.statusCode)) throw refusalOf(url, response);
     const next = redirection(url, response, seen);
     authorization = authorizationOf(next) ?? (next.origin === url.origin ? authorization : undefined);
