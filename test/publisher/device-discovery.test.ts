@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -160,6 +161,10 @@ describe('the control port', () => {
     );
     await expect(set('/sys/model', 'x')).rejects.toThrow('ERROR: unknown getset variable');
     expect(await set('/tuner1/lockkey', '4711')).toBe('4711');
+    const byOther = request(`${publisher.url}/tuner1/v5.1`, { localAddress: '127.0.0.2', agent: false }).end();
+    const [refused] = await once(byOther, 'response');
+    expect([refused.statusCode, refused.headers['x-hdhomerun-error']]).toEqual([503, '804 Tuner In Use']);
+    refused.resume();
     await expect(set('/tuner1/lockkey', '1', 2)).rejects.toThrow('ERROR: resource locked by 127.0.0.1');
     expect(await set('/tuner1/lockkey', 'none', 4711)).toBe('none');
     expect(await get('/tuner1/lockkey')).toBe('none');

@@ -22,7 +22,6 @@ export interface DeviceParts {
 const MODEL = { modelNumber: 'HDTC-2US', firmwareName: 'hdhomeruntc_atsc', firmwareVersion: '20250506' };
 /** As many as a discovery packet and players can bear. */
 const MAX_TUNERS = 64;
-const REFUSED_BY_PROTECTION = 'HDHOMERUN_CONTENT_PROTECTED';
 
 /** This publisher as an HDHomeRun: who it is, what it has, and what it does now. */
 export class PublishedDevice {
@@ -97,9 +96,14 @@ export function receptionOf(channel: Channel): number {
 }
 
 function isShown({ channel, favorite, enabled }: LineupEntry, show: 'found' | 'all' | 'favorites'): boolean {
-  if (channel.lastError?.code === REFUSED_BY_PROTECTION) return false;
+  if (isProtected(channel)) return false;
   if (show === 'all') return true;
   return enabled && (show === 'found' || favorite);
+}
+
+/** Known since it was opened: the lineup says so of most, which then are no channels here. */
+export function isProtected({ lastError }: Channel): boolean {
+  return lastError?.deviceError?.startsWith('811') === true;
 }
 
 function tunersOf({ description }: DeviceClient): number {

@@ -14,9 +14,9 @@ import { asDevice } from '../device/device-headers.ts';
 import { MARKS, type Mark } from '../device/lineup.ts';
 import type { PublishedDevice } from '../device/published-device.ts';
 import { streamAsDevice } from '../device/streaming.ts';
-import { isBearer } from './bearer.ts';
 import { type Body, send, sendProblem } from './responses.ts';
 import type { Exchange, Handler, Routes } from './router.ts';
+import type { Refusal, TokenGate } from './token-gate.ts';
 import type { Viewers } from './viewers.ts';
 
 /** What is needed to be an HDHomeRun over HTTP. */
@@ -24,6 +24,8 @@ export interface DeviceRoom {
   readonly device: PublishedDevice;
   readonly viewers: Viewers;
   readonly config: () => Config;
+  /** Lets who has the operator token change what players see. */
+  readonly gate: TokenGate;
 }
 
 /** The documents and streams of an HDHomeRun. */
@@ -75,11 +77,13 @@ function showOf(query: URLSearchParams): 'found' | 'all' | 'favorites' {
   return show === 'all' || show === 'favorites' ? show : 'found';
 }
 
+const HOST = /^(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(:\d{1,5})?$/i;
+
 /** How who asks reaches this publisher: by the host that was asked, unless another is advertised. */
 function baseUrlFor({ headers, socket }: IncomingMessage, { advertise }: Config): string {
   if (advertise !== undefined) return advertise.replace(/\/+$/, '');
-  const asked = URL.parse(`http://${headers.host ?? ''}/`);
-  if (asked && asked.pathname === '/' && asked.username === '' && asked.search === '') return asked.origin;
+  const asked = HOST.test(headers.host ?? '') ? URL.parse(`http://${headers.host}/`) : null;
+  if (asked) return asked.origin;
   const { localAddress = '127.0.0.1', localPort } = socket;
   return `http://${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`;
 }
@@ -99,9 +103,10 @@ async function changeLineup(exchange: Exchange, room: DeviceRoom): Promise<void>
 async function changeFavorite(
   { request, response }: Exchange,
   favorite: string,
-  { device, config }: DeviceRoom,
+  { device, gate }: DeviceRoom,
 ): Promise<void> {
-  if (!isBearer(request, config().operatorToken)) return forbidden(response);
+  const refused = gate.refusal(request);
+  if (refused) return refuse(response, refused);
   // A plus is a blank in a query, unless it is written %2B; players write it as it is.
   const mark = favorite.charAt(0).replace(' ', '+') as Mark;
   if (!MARKS.includes(mark)) return badRequest(response, 'favorite must begin with +, - or x, then a number');
@@ -115,7 +120,7 @@ function badRequest(response: ServerResponse, detail: string): void {
   sendProblem(response, { status: 400, title: 'Bad request', detail });
 }
 
-function forbidden(response: ServerResponse): void {
-  const detail = 'this needs the operator token (--operator-token), as "Authorization: Bearer <token>"';
-  sendProblem(response, { status: 403, title: 'Not allowed', detail });
+function refuse(response: ServerResponse, { headers, ...problem }: Refusal): void {
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  sendProblem(response, problem);
 }

@@ -90,7 +90,7 @@ function routesOf(options: RouterOptions): Routes {
     ...eventsRoutes(told),
     ...guideRoutes(options.catalogue.guide, channels),
     ...announceRoutes({ ...options, announcements: options.catalogue.announcements, gate: options.publishGate }),
-    ...deviceRoutes(options),
+    ...deviceRoutes({ ...options, gate: options.operator.gate }),
     'GET /channels/:file': (exchange) => channelFile(exchange, options),
     'GET /api/channels': async ({ response }) => sendJson(response, await channelList(options)),
     'GET /api/public-streams': ({ response }) => {
