@@ -1,7 +1,6 @@
 /** The XMLTV format: read as it comes in, written so that it is valid. */
-export { conform } from './dtd.ts';
 export { XmltvError } from './errors.ts';
-export { type ReadLimits, readXmltv } from './reader.ts';
+export { readXmltv } from './reader.ts';
 export { formatTime, parseTime } from './time.ts';
 export {
   elementOf,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { HdhomerunSimulator, type LineupChannel } from '../../examples/hdhomerun/index.ts';
 import { KeptLineups } from '../../examples/publisher/directory/kept-lineups.ts';
+import { LineupDevice } from '../../examples/publisher/directory/lineup-device.ts';
 import { type Remembered, remember } from '../../examples/publisher/directory/lineup-memory.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
@@ -47,6 +48,24 @@ describe('the memory of a lineup', () => {
     let all = remember([], lineup('123'), false);
     for (let read = 0; read < 60; read++) all = remember(all, lineup('1'), false);
     expect(shown(all)).toBe('1');
+  });
+});
+
+describe('a device', () => {
+  it('that scans loses no channel; one that is missing after that is unavailable, then gone', async () => {
+    const channels = ['5.1', '7.1', '9.1'].map((number) => ({ number, name: `Channel ${number}` }));
+    await using simulator = await HdhomerunSimulator.start({ channels });
+    const device = new LineupDevice(simulator.url);
+    const read = async () => {
+      const offers = await device.offers(new AbortController().signal);
+      return offers.map(({ number, available }) => (available === false ? `(${number})` : number)).join(' ');
+    };
+    expect(await read()).toBe('5.1 7.1 9.1');
+    channels.pop();
+    await fetch(`${simulator.url}/lineup.post?scan=start`, { method: 'POST' });
+    for (let again = 0; again < 4; again++) expect(await read()).toBe('5.1 7.1 9.1');
+    await fetch(`${simulator.url}/lineup.post?scan=abort`, { method: 'POST' });
+    expect([await read(), await read(), await read()]).toEqual(['5.1 7.1 (9.1)', '5.1 7.1 (9.1)', '5.1 7.1']);
   });
 });
 

@@ -121,6 +121,33 @@ describe('a reload on SIGHUP', () => {
     expect(publisher.output).not.toContain('of-two-tokens');
   });
 
+  it('adds and removes guides and names, and makes the guide anew for the channels that there are then', async () => {
+    await using other = await HdhomerunSimulator.start({ channels: [{ number: '44.1', name: 'Other Device' }] });
+    const { publisher, reload } = await publish({ source: { old: 'http://127.0.0.1:9/old' } });
+    await using _publisher = publisher;
+    await publisher.says(/3 channels/);
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
+    await viewer.more();
+    const opens = simulator.opens('5.1');
+    const guide = [`${simulator.url}/api/xmltv`];
+    const channel = { '5.1': { name: 'Renamed' }, '7.1': { enabled: false }, '99.9': { name: 'Nobody' } };
+    reload({ device: [simulator.url, other.url], source: { fresh: 'http://127.0.0.1:9/new' }, channel, guide });
+    const listed = async () =>
+      (await publisher.json('/api/public-streams')).streams.map(({ id, name }: Json) => `${id} ${name}`).sort();
+    const all = ['44.1 Other Device', '5.1 Renamed', '9.1 Evening Film', 'fresh fresh'];
+    await eventually(async () => expect(await listed()).toEqual(all));
+    await publisher.says(/channel 99\.9: no channel has this id or number yet/);
+    await publisher.says(/guide: \d+ programmes for 2 of 4 channels/);
+    await viewer.more();
+    expect([viewer.isGone, simulator.opens('5.1')]).toEqual([false, opens]);
+    reload({});
+    await eventually(async () =>
+      expect(await listed()).toEqual(['5.1 Harbour News', '7.1 Granite Sport', '9.1 Evening Film']),
+    );
+    await viewer.more();
+    expect([viewer.isGone, simulator.opens('5.1')]).toEqual([false, opens]);
+  });
+
   it('names what waits for a restart, and says if nothing changed', async () => {
     const { publisher, reload } = await publish({});
     await using _publisher = publisher;

@@ -13,7 +13,7 @@ import type { GuideChannel } from './guide-match.ts';
 import { PackedText, plainBytes, unpacked } from './packed-text.ts';
 
 /** What is over is kept for so long: players ask for what began a while ago. */
-export const KEPT_AFTER_END_MS: number = 6 * 3_600_000;
+const KEPT_AFTER_END_MS = 6 * 3_600_000;
 /** What has no end is over when this is. */
 const LONGEST_MS = 12 * 3_600_000;
 const MAX_CHANNELS = 20_000;
