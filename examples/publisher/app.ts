@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
+import type { Channel } from './channel/channel.ts';
 import { Channels } from './channel/channels.ts';
 import type { Config } from './config/config.ts';
 import { LiveConfig } from './config/live-config.ts';
@@ -114,6 +115,7 @@ export class Publisher implements AsyncDisposable {
       lockDir: config.lockDir,
       publisher: () => this.#view(),
       pushes: () => this.#outputs.pushes.views,
+      extras: (channel: Channel) => ({ preview: this.#outputs.previews.pathOf(channel) }),
     };
     this.#told = toldOf(seen, events);
   }

@@ -50,6 +50,8 @@ describe('the preview of a channel', () => {
     using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
     await viewer.more();
     const { bytes, headers } = await pictureAt('5.1');
+    expect(await publisher.channel('5.1')).toMatchObject({ preview: '/channels/5.1/preview.jpg' });
+    expect(await publisher.channel('9.1')).toMatchObject({ preview: null });
     expect(sizeOf(bytes)).toBe('320x180');
     expect([headers.get('content-type'), headers.get('cache-control')]).toEqual(['image/jpeg', 'no-cache']);
     expect(Number(headers.get('age'))).toBeLessThan(10);

@@ -55,6 +55,12 @@ export class Previews implements AsyncDisposable {
     }
   }
 
+  /** Where to ask for the picture of a channel; null where there can be none now. */
+  pathOf({ entry, hub }: Channel): string | null {
+    if (hub.state !== 'live' || this.off !== undefined) return null;
+    return `/channels/${encodeURIComponent(entry.id)}/preview.jpg`;
+  }
+
   /** The last picture of a channel that is live; a newer one is made meanwhile if it is old. */
   of(channel: Channel): Picture | undefined {
     if (channel.hub.state !== 'live') return undefined;
