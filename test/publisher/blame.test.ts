@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -203,8 +204,13 @@ describe('a channel', () => {
     const channel = channelOf(one as string);
     const viewer = watch(channel);
     await viewer.live;
+    const forgotten: string[] = [];
+    const onForgotten = (message: unknown) => forgotten.push((message as { id: string }).id);
+    subscribe('holdfast:supervisor:forgotten', onForgotten);
+    onTestFinished(() => void unsubscribe('holdfast:supervisor:forgotten', onForgotten));
     channels.sync([entry('a', [two as string])]);
     await eventually(() => expect(channel.reading?.source).toBe(two), promisedMs(5_000));
+    expect(forgotten).toEqual(['a']);
     await eventually(() => expect(channel.switches).toMatchObject([{ from: one, to: two, why: 'removed' }]));
     expect(channel.hub.subscribers).toBe(1);
     expect(encoders()).toHaveLength(1);

@@ -71,6 +71,8 @@ export class ChannelSource {
   readonly #reader: SourceReader;
   readonly #walk: SourceWalk;
   readonly #returning: Returning;
+  /** No longer listed, but not closed yet: what is known of it is forgotten then. */
+  #leaving: ListedSource | undefined;
   #isOpen = false;
   #read: ReadSource | undefined;
   #watching: NodeJS.Timeout | undefined;
@@ -117,7 +119,10 @@ export class ChannelSource {
   async update(sources: readonly Source[]): Promise<boolean> {
     const { forgotten, hasNew, isReadingGone } = this.list.update(ranked(sources));
     const forgetting = Promise.allSettled(forgotten.map((listed) => this.#forget(listed)));
-    if (isReadingGone) this.#leave('removed');
+    if (isReadingGone) {
+      this.#leaving = this.list.reading;
+      this.#leave('removed');
+    }
     if (isReadingGone || this.#isOpen || !hasNew) return false;
     this.#reader.forget();
     await forgetting;
@@ -154,7 +159,8 @@ export class ChannelSource {
   /** Ends what is read, and forgets what is known. */
   async stop(): Promise<void> {
     this.unwatch();
-    await Promise.all(this.list.all.map((listed) => this.#forget(listed)));
+    const known = [...this.list.all, ...(this.#leaving ? [this.#leaving] : [])];
+    await Promise.all(known.map((listed) => this.#forget(listed)));
   }
 
   #forget(listed: ListedSource): Promise<void> {
@@ -165,6 +171,8 @@ export class ChannelSource {
     if (this.#read !== read) return;
     this.#read = undefined;
     this.#isOpen = false;
+    if (this.#leaving) void this.#forget(this.#leaving).catch(() => {});
+    this.#leaving = undefined;
     this.#owner.over();
   }
 

@@ -240,7 +240,8 @@ export class Channel implements AsyncDisposable {
 
   #failed(error: unknown): void {
     const failure = failureOf(error);
-    this.#lastError = { ...failure, at: new Date() };
+    // That it is not tried tells nothing new of why it failed.
+    if (!(error instanceof RestartRefusedError && this.#lastError)) this.#lastError = { ...failure, at: new Date() };
     if (blameOf(error) === 'here') this.#reopening.postpone(failure);
     const { holder, detail, title } = failure;
     const hasViewers = this.hub.subscribers > 0;
