@@ -1,0 +1,156 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
+import { Channels } from '../../examples/publisher/channel/channels.ts';
+import type { Hardware } from '../../examples/publisher/config/schema.ts';
+import { createControls } from '../../examples/publisher/controls.ts';
+import { failureOf } from '../../examples/publisher/failure.ts';
+import { createLog } from '../../examples/publisher/log.ts';
+import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
+import { eventually } from '../support/eventually.ts';
+import { patienceMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { makeRecording } from './support.ts';
+
+let folder: string;
+/** The sentences of the log. */
+let said: string[];
+/** What the fake was called with, a line each. */
+const calls = () => readFileSync(join(folder, 'calls'), 'utf8').trim().split('\n').filter(Boolean);
+
+beforeEach(() => {
+  folder = temporaryDirectory();
+  writeFileSync(join(folder, 'calls'), '');
+  said = [];
+  vi.spyOn(process.stdout, 'write').mockImplementation((line) => said.push(JSON.parse(String(line)).msg) > 0);
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/**
+ * An ffmpeg whose hardware is a script: a kind works in the trial if it is in `inTrial`, and fails with what it is to
+ * encode. All else is done by the real one.
+ */
+function ffmpegWith(...inTrial: readonly string[]): () => string {
+  const path = join(folder, 'ffmpeg');
+  const cases = inTrial.map((kind) => `*h264_${kind}*"-frames:v 2"*) exit 0 ;;`);
+  const script = `#!/bin/sh
+echo "$*" >> ${join(folder, 'calls')}
+case "$*" in
+${cases.join('\n')}
+*h264_vaapi*|*h264_qsv*|*h264_nvenc*|*h264_v4l2m2m*) echo "[h264] the driver is on strike" >&2; exit 1 ;;
+*) exec ${findFfmpeg()} "$@" ;;
+esac
+`;
+  writeFileSync(path, script, { mode: 0o755 });
+  return () => path;
+}
+
+/** Stands for `/dev`. */
+function devices(...names: readonly string[]): string {
+  const dev = join(folder, 'dev');
+  mkdirSync(join(dev, 'dri'), { recursive: true });
+  for (const name of names) writeFileSync(join(dev, name), '');
+  return dev;
+}
+
+const encoders = (wanted: Hardware, ffmpeg: () => string, dev: string) =>
+  new HardwareEncoders({ wanted: () => wanted, ffmpeg, log: createLog('json'), devices: dev });
+
+describe('what encodes', () => {
+  it('is the first that really encodes here, tried once and not before it is needed', async () => {
+    const dev = devices('dri/renderD128', 'dri/renderD129', 'nvidia0');
+    const found = encoders('auto', ffmpegWith('vaapi'), dev);
+    expect(calls()).toEqual([]);
+    const vaapi = { kind: 'vaapi', device: join(dev, 'dri/renderD128') };
+    expect(await Promise.all([found.encoder(), found.encoder()])).toEqual([vaapi, vaapi]);
+    expect(await found.encoder()).toEqual(vaapi);
+    // nvenc, qsv on both, and vaapi on the first.
+    expect(calls()).toHaveLength(4);
+    expect(said).toContain('pictures are encoded by vaapi');
+  });
+
+  it('is the processor where there is no device, and nothing is tried', async () => {
+    const found = encoders('auto', ffmpegWith('vaapi', 'nvenc'), devices());
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+    expect([calls(), said]).toEqual([[], []]);
+  });
+
+  it('is the processor where no device works, and it is said why', async () => {
+    const found = encoders('auto', ffmpegWith(), devices('video0'));
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+    expect(said).toEqual([expect.stringMatching(/^v4l2m2m: .*the driver is on strike; the processor encodes instead/)]);
+  });
+
+  it('is the processor for none, whatever there is', async () => {
+    const found = encoders('none', ffmpegWith('nvenc'), devices('nvidia0'));
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+    expect(calls()).toEqual([]);
+  });
+
+  it('that is named and does not work is an error that says why, each time anew', async () => {
+    const found = encoders('qsv', ffmpegWith(), devices('dri/renderD128'));
+    for (const _ of [1, 2]) {
+      const error = await found.encoder().catch((reason) => reason);
+      const { status, code, detail } = failureOf(error);
+      expect([status, code]).toEqual([502, 'PUBLISHER_HARDWARE']);
+      expect(detail).toMatch(/^--hardware qsv does not work here: qsv on \S+renderD128: .*the driver is on strike/);
+    }
+    expect(calls()).toHaveLength(2);
+    const none = await encoders('nvenc', ffmpegWith(), devices()).encoder().catch(String);
+    expect(none).toContain('--hardware nvenc does not work here: there is no device for it in /dev');
+  });
+
+  it('that another is wanted by now is looked for again', async () => {
+    let wanted: Hardware = 'none';
+    const terms = { ffmpeg: ffmpegWith('nvenc'), log: createLog('json'), devices: devices('nvidia0') };
+    const found = new HardwareEncoders({ ...terms, wanted: () => wanted });
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+    wanted = 'nvenc';
+    expect(await found.encoder()).toEqual({ kind: 'nvenc' });
+  });
+});
+
+it('a rendition whose hardware fails is encoded by the processor, which is said once', async () => {
+  const recording = join(folder, 'recording.ts');
+  await makeRecording(recording);
+  const log = createLog('json');
+  const controls = createControls({ maxProcesses: 8, restartCooldownMs: 0 }, log);
+  const ffmpeg = ffmpegWith('vaapi');
+  const channels = new Channels(
+    {
+      ...{
+        lockDir: join(folder, 'locks'),
+        closeAfterMs: 0,
+        startTimeoutMs: patienceMs(15_000),
+        stallTimeoutMs: 10_000,
+      },
+      ...{ failoverAfterMs: 2_500, preferAfterMs: 60_000, deinterlace: true, ffmpeg, controls },
+      encoders: encoders('auto', ffmpeg, devices('dri/renderD128')),
+    },
+    log,
+  );
+  onTestFinished(async () => {
+    await channels[Symbol.asyncDispose]();
+    await controls.supervisor.close();
+    await controls.pool.close();
+  });
+  const dates = { updatedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) };
+  channels.sync([{ id: 'a', ids: ['a'], name: 'a', number: null, sources: [{ url: recording }], ...dates }]);
+  const channel = channels.get('a');
+  for (const profile of ['low', 'tiny'] as const) {
+    const viewer = channel?.rendition(profile).pipe(new PassThrough().resume());
+    await viewer?.live;
+  }
+  await eventually(() => expect(said.filter((sentence) => /encoded by software$/.test(sentence))).toHaveLength(2));
+  expect(said.filter((sentence) => /^vaapi failed, the processor encodes from now on/.test(sentence))).toEqual([
+    expect.stringContaining('the driver is on strike'),
+  ]);
+  const [tried] = calls().filter((call) => call.includes('h264_vaapi') && call.includes('pipe:0'));
+  expect(tried).toContain(`-init_hw_device vaapi=hw:${join(folder, 'dev/dri/renderD128')} -filter_hw_device hw`);
+  expect(tried).toMatch(/-vf bwdif=\S+,scale=\S+,format=nv12,hwupload /);
+});
