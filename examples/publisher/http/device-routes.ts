@@ -16,7 +16,7 @@ import type { PublishedDevice } from '../device/published-device.ts';
 import { streamAsDevice } from '../device/streaming.ts';
 import { type Body, send, sendProblem } from './responses.ts';
 import type { Exchange, Handler, Routes } from './router.ts';
-import type { Refusal, TokenGate } from './token-gate.ts';
+import { sendRefusal, type TokenGate } from './token-gate.ts';
 import type { Viewers } from './viewers.ts';
 
 /** What is needed to be an HDHomeRun over HTTP. */
@@ -106,7 +106,7 @@ async function changeFavorite(
   { device, gate }: DeviceRoom,
 ): Promise<void> {
   const refused = gate.refusal(request);
-  if (refused) return refuse(response, refused);
+  if (refused) return sendRefusal(response, refused);
   // A plus is a blank in a query, unless it is written %2B; players write it as it is.
   const mark = favorite.charAt(0).replace(' ', '+') as Mark;
   if (!MARKS.includes(mark)) return badRequest(response, 'favorite must begin with +, - or x, then a number');
@@ -118,9 +118,4 @@ async function changeFavorite(
 
 function badRequest(response: ServerResponse, detail: string): void {
   sendProblem(response, { status: 400, title: 'Bad request', detail });
-}
-
-function refuse(response: ServerResponse, { headers, ...problem }: Refusal): void {
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  sendProblem(response, problem);
 }

@@ -3,7 +3,7 @@ import type { Channels } from '../channel/channels.ts';
 import type { Logger } from '../log.ts';
 import { sendJson, sendProblem } from './responses.ts';
 import type { Exchange, Routes } from './router.ts';
-import type { TokenGate } from './token-gate.ts';
+import { sendRefusal, type TokenGate } from './token-gate.ts';
 
 export interface OperatorDesk {
   readonly channels: Channels;
@@ -36,9 +36,7 @@ function admitted(
 ): Channel | undefined {
   const refusal = gate.refusal(request);
   if (refusal) {
-    const { headers, ...problem } = refusal;
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    sendProblem(response, problem);
+    sendRefusal(response, refusal);
     return undefined;
   }
   const channel = channels.get(parameters.id ?? '');

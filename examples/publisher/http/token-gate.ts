@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TokenBucket } from 'holdfast';
-import type { Problem } from './responses.ts';
+import { type Problem, sendProblem } from './responses.ts';
 import { householdOf } from './viewers.ts';
 
 /** So many wrong tokens may come from one address at once, and one more every 12 s. */
@@ -58,6 +58,11 @@ export class TokenGate {
     const [oldest] = this.#guesses.keys();
     if (this.#guesses.size > ADDRESSES && oldest !== undefined) this.#guesses.delete(oldest);
   }
+}
+
+export function sendRefusal(response: ServerResponse, { headers, ...problem }: Refusal): void {
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  sendProblem(response, problem);
 }
 
 /** How long it takes tells nothing about how much of it was right, nor how long the right one is. */
