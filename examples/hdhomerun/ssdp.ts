@@ -128,18 +128,18 @@ export class SsdpResponder implements AsyncDisposable {
   }
 
   #notice(kind: 'ssdp:alive' | 'ssdp:byebye', name: string, address: string): Buffer {
-    const alive = {
-      'CACHE-CONTROL': `max-age=${MAX_AGE_SECONDS}`,
-      LOCATION: this.#options.location(address),
-      SERVER: this.#server,
-    };
     return message('NOTIFY * HTTP/1.1', {
       HOST: `${SSDP_GROUP}:${SSDP_PORT}`,
-      ...(kind === 'ssdp:alive' && alive),
+      ...(kind === 'ssdp:alive' && this.#whereabouts(address)),
       NT: name,
       NTS: kind,
       USN: this.#serviceName(name),
     });
+  }
+
+  #whereabouts(address: string): Readonly<Record<string, string>> {
+    const location = this.#options.location(address);
+    return { 'CACHE-CONTROL': `max-age=${MAX_AGE_SECONDS}`, LOCATION: location, SERVER: this.#server };
   }
 
   #serviceName(name: string): string {

@@ -152,7 +152,7 @@ export class Publisher implements AsyncDisposable {
     this.#http = http;
     this.#log.info(`dashboard: ${http.url}`);
     if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${this.#whoMay()}`);
-    this.#presence = new Presence({ device, config, port: () => http.port }, this.#log);
+    this.#presence = new Presence({ device, config, port: http.port }, this.#log);
     await this.#presence.apply();
     void this.#catalogue.start().then(() => this.#asked());
   }

@@ -26,7 +26,7 @@ export interface PresenceParts {
   readonly device: PublishedDevice;
   readonly config: () => Config;
   /** Of the HTTP server. */
-  readonly port: () => number;
+  readonly port: number;
 }
 
 const EVERYWHERE: Readonly<Record<string, string>> = { '0.0.0.0': '0.0.0.0', '::': '0.0.0.0' };
@@ -146,7 +146,7 @@ export class Presence implements AsyncDisposable {
   #baseUrl(own: string): string {
     const { advertise } = this.#parts.config();
     if (advertise !== undefined) return advertise.replace(/\/+$/, '');
-    return `http://${own.includes(':') ? `[${own}]` : own}:${this.#parts.port()}`;
+    return `http://${own.includes(':') ? `[${own}]` : own}:${this.#parts.port}`;
   }
 }
 
