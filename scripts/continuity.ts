@@ -123,8 +123,12 @@ class BlockedViewer {
 /** Watches what is cut again and again, so that it is opened again and again. */
 async function watchTroubled(url: string, isOver: () => boolean): Promise<void> {
   while (!isOver()) {
-    const response = await fetch(url).catch(() => undefined);
-    for await (const _ of response?.body ?? []) if (isOver()) break;
+    try {
+      const response = await fetch(url);
+      for await (const _ of response.body ?? []) if (isOver()) break;
+    } catch {
+      // Cut, or silent for long: it comes again.
+    }
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }
