@@ -13,6 +13,7 @@ import { Catalogue } from './directory/catalogue.ts';
 import { unreadableFiles } from './directory/configured-sources.ts';
 import { EventLog } from './events.ts';
 import { type Told, toldOf } from './http/events-routes.ts';
+import { programmesOf } from './http/guide-routes.ts';
 import type { PublisherView } from './http/overview.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
@@ -115,7 +116,10 @@ export class Publisher implements AsyncDisposable {
       lockDir: config.lockDir,
       publisher: () => this.#view(),
       pushes: () => this.#outputs.pushes.views,
-      extras: (channel: Channel) => ({ preview: this.#outputs.previews.pathOf(channel) }),
+      extras: (channel: Channel) => ({
+        preview: this.#outputs.previews.pathOf(channel),
+        programme: programmesOf(this.#catalogue.guide, channel.entry.id),
+      }),
     };
     this.#told = toldOf(seen, events);
   }

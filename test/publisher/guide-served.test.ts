@@ -53,6 +53,7 @@ describe('a publisher with a guide', () => {
     expect(Object.keys(channels)).toEqual(['5.1', '7.1', '9.1']);
     const { now, next, channel } = await publisher.json('/api/guide?channel=5.1');
     expect([channel, now, next]).toEqual(['5.1', channels['5.1'].now, channels['5.1'].next]);
+    expect((await publisher.channel('5.1')).programme).toEqual({ now, next });
     expect(Date.parse(now.start)).toBeLessThanOrEqual(Date.now());
     expect(Date.parse(now.stop)).toBeGreaterThan(Date.now());
     expect(next.start).toBe(now.stop);

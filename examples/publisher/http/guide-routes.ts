@@ -6,6 +6,7 @@ import type { Listed } from '../guide/guide-merge.ts';
 import { unpacked } from '../guide/packed-text.ts';
 import { sendJson, sendProblem } from './responses.ts';
 import type { Routes } from './router.ts';
+import type { ChannelView, ProgrammeView } from './views.ts';
 
 /** `/xmltv.xml` for players, `/api/guide` for the page. */
 export function guideRoutes(guide: Guide, channels: Channels): Routes {
@@ -57,24 +58,25 @@ interface Known {
 function sendNowAndNext(response: ServerResponse, id: string | null, { guide, channels }: Known): void {
   const now = new Date().toISOString();
   if (id === null) {
-    const all = [...channels].map(({ entry }) => [entry.id, shown(guide, entry.id)]);
+    const all = [...channels].map(({ entry }) => [entry.id, programmesOf(guide, entry.id)]);
     sendJson(response, { at: now, channels: Object.fromEntries(all) });
     return;
   }
   if (channels.get(id)) {
-    sendJson(response, { at: now, channel: id, ...shown(guide, id) });
+    sendJson(response, { at: now, channel: id, ...programmesOf(guide, id) });
     return;
   }
   const detail = `no channel has the id ${JSON.stringify(id.slice(0, 100))}; see /api/channels`;
   sendProblem(response, { status: 404, title: 'Unknown channel', detail });
 }
 
-function shown(guide: Guide, id: string): object {
+/** What is on now and next on a channel, as the API tells it. */
+export function programmesOf(guide: Guide, id: string): NonNullable<ChannelView['programme']> {
   const { now, next } = guide.nowAndNext(id);
-  return { now: listed(now), next: listed(next) };
+  return { now: programmeView(now), next: programmeView(next) };
 }
 
-function listed(programme: Listed | undefined): object | null {
+function programmeView(programme: Listed | undefined): (ProgrammeView & { readonly subTitle: string | null }) | null {
   if (!programme) return null;
   const { startMs, stopMs, title, subTitle } = programme;
   const [start, stop] = [new Date(startMs).toISOString(), new Date(stopMs).toISOString()];
