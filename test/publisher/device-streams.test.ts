@@ -3,6 +3,7 @@ import { SourceLock } from 'holdfast';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_CHANNELS, type Fault, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { childrenOf } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { inspectTransportStream } from '../support/transport-stream.ts';
@@ -39,6 +40,7 @@ function publish(...flags: readonly string[]): Promise<PublisherProcess> {
   return PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir, ...flags]);
 }
 
+const encoders = () => childrenOf(publisher.pid).filter(({ command }) => command.includes('ffmpeg'));
 const at = (path: string) => publisher.url + path;
 
 /** The refusal of a stream: the status, and what a player of HDHomeRuns is told. */
@@ -117,6 +119,18 @@ describe('a stream', () => {
     expect(bytes.length % 188).toBe(0);
     expect(inspectTransportStream(bytes), publisher.output).toMatchObject({ syncErrors: 0, continuityErrors: 0 });
     await eventually(() => expect(simulator.streams()).toBe(0), promisedMs(250));
+  });
+
+  it('is encoded for who asks for a profile, at the same tuner', async () => {
+    const opens = simulator.opens('5.1');
+    using whole = await Viewer.open(at('/auto/v5.1?transcode=none'));
+    await whole.more();
+    expect(encoders()).toEqual([]);
+    using tiny = await Viewer.open(at('/auto/v5.1?transcode=internet240'));
+    await tiny.more();
+    expect(tiny.headers['x-hdhomerun-resource']).toBe('tuner0');
+    expect(encoders()).toHaveLength(1);
+    expect([simulator.opens('5.1') - opens, simulator.streams()]).toEqual([1, 1]);
   });
 
   it('is asked for with a range, as players do, and is whole', async () => {
