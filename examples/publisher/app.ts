@@ -75,7 +75,7 @@ export class Publisher implements AsyncDisposable {
     await checkLockDirectory(config.lockDir, (text) => log.warn(text));
     await sweepOrphans(log);
     const missing = missingFfmpeg();
-    if (missing) log.warn(`${missing}; until then no channel can be watched`);
+    if (missing) log.warn(`${missing}; until then only MPEG-TS by HTTP can be watched`);
     for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
     const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
     const state = await StateClaim.take(config, log);
