@@ -53,7 +53,7 @@ const EVERYTHING = {
   tuners: [device, { ...device, id: '2', reachable: true, lastError: null }],
   locks: [{ ...holder, orphanOf: 4242 }],
   orphans: [{ pid: 77, ownerPid: 4242, command: 'ffmpeg', startedAt: new Date(0), ended: false }],
-  pushes: [{ id: 'p', channel: 'x', url: 'udp://h:1', state: 'failed', lastError: 'refused' }],
+  pushes: [{ id: 'p', channel: 'x', url: 'udp://h:1', state: 'failed', profile: 'copy', why: 'refused' }],
   events: [event, { ...event, id: 'r-2', level: 'warn' }, { ...event, id: 'r-3', level: 'info' }],
 };
 

@@ -68,11 +68,14 @@ export class ChannelCard {
     setAttribute(this.#parts.star, 'title', 'Favourite');
   }
 
-  /** @param url of a picture that has been read; undefined for none */
-  showPicture(url) {
+  /** @param blob a picture that has come whole, so that nothing flickers */
+  async showPicture(blob) {
     const { picture } = this.#parts;
-    if (url) picture.src = url;
-    setShown(picture, url !== undefined);
+    const former = picture.src;
+    picture.src = URL.createObjectURL(blob);
+    await picture.decode().catch(() => {});
+    setShown(picture, picture.naturalWidth > 0);
+    if (former) URL.revokeObjectURL(former);
   }
 
   #showPlay() {

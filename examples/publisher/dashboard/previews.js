@@ -1,8 +1,8 @@
-const REFRESH_MS = 5_000;
+const REFRESH_MS = 2_000;
 
 /**
  * Pictures of channels: read for cards that are in sight, while the tab is, and only where the publisher says that it has
- * one. A picture is shown when it has come whole, so that nothing flickers; the last one stays.
+ * one. The last one stays.
  */
 export class Previews {
   #list;
@@ -41,13 +41,12 @@ export class Previews {
     if (!preview || isFresh || this.#busy.has(id)) return;
     this.#busy.add(id);
     this.#readAt.set(id, performance.now());
-    const image = new Image();
-    image.src = `${preview}?at=${Date.now()}`;
     try {
-      await image.decode();
-      this.#list.cards.get(id)?.showPicture(image.src);
+      const response = await fetch(preview, { cache: 'no-cache' });
+      // There is none yet: what is shown stays.
+      if (response.status === 200) this.#list.cards.get(id)?.showPicture(await response.blob());
     } catch {
-      // There is none yet, or no longer: what is shown stays.
+      // The next may come.
     } finally {
       this.#busy.delete(id);
     }

@@ -5,13 +5,15 @@ import { element, fromTemplate, place, setAttribute, setShown, setText } from '.
 /** The publisher itself, who holds locks, what was left behind, and what is sent elsewhere. */
 export function showSystem(model) {
   showHealth(model);
-  rows('locks', model.locks, (lock) => ({
-    key: lock.path ?? lock.key,
-    title: lock.key,
+  rows('locks', byHolder(model.locks), ({ holder, keys }) => ({
+    key: `${holder.host} ${holder.pid}`,
+    title: keys.join('\n'),
     detail:
-      lock.orphanOf === undefined ? holderText(lock) : `${holderText(lock)} · left behind by pid ${lock.orphanOf}`,
-    command: lock.command,
-    isBad: lock.orphanOf !== undefined,
+      holder.orphanOf === undefined
+        ? holderText(holder)
+        : `${holderText(holder)} · left behind by pid ${holder.orphanOf}`,
+    command: holder.command,
+    isBad: holder.orphanOf !== undefined,
   }));
   rows('orphans', model.orphans, (orphan) => ({
     key: `${orphan.pid} ${orphan.startedAt}`,
@@ -23,15 +25,19 @@ export function showSystem(model) {
   rows('pushes', model.pushes, (push) => ({
     key: push.id,
     title: `${push.channel ?? push.id} → ${push.url ?? ''}`,
-    detail: [push.state, push.why ?? push.lastError?.title ?? push.lastError]
-      .filter((it) => typeof it === 'string')
-      .join(' · '),
-    isBad: Boolean(push.lastError),
+    detail: [push.state, push.profile, push.why].filter(Boolean).join(' · '),
+    isBad: Boolean(push.why),
   }));
   const faults = model.orphans.length + (model.publisher?.unready.length ?? 0);
   setShown(element('system-count'), faults > 0);
   setText(element('system-count'), faults > 0 ? String(faults) : '');
   setAttribute(element('system-count'), 'title', faults > 0 ? plural(faults, 'fault') : '');
+}
+
+/** One process may hold many, a source under each of its names. */
+function byHolder(locks) {
+  const groups = Map.groupBy(locks, ({ host, pid }) => `${host} ${pid}`);
+  return [...groups.values()].map((group) => ({ holder: group[0], keys: group.map(({ key }) => key) }));
 }
 
 export function tickSystem({ publisher, nowMs }) {
