@@ -16,7 +16,7 @@ export interface StreamDeskOptions {
   readonly onStreamFailure?: ((error: unknown) => void) | undefined;
 }
 
-export const DEFAULT_SIZE = { width: 480, height: 270 };
+const DEFAULT_SIZE = { width: 480, height: 270 };
 const PROFILES = ['none', 'heavy', 'mobile', 'internet720', 'internet480', 'internet360', 'internet240'];
 
 /** The HTTP status and, mostly, the device's own code. */

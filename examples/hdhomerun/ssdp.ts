@@ -3,7 +3,7 @@ import { closeSocket, openSocket, send } from './datagrams.ts';
 
 /** SSDP of UPnP 1.0: who looks for media servers by multicast finds the device's description. */
 
-export const SSDP_GROUP = '239.255.255.250';
+const SSDP_GROUP = '239.255.255.250';
 export const SSDP_PORT = 1900;
 
 const ROOT_DEVICE = 'upnp:rootdevice';

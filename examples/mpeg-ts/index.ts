@@ -1,7 +1,7 @@
 export { associationPacket } from './association.ts';
 export { beginsGroup, mpegTsJoinPoint } from './join-point.ts';
-export { isInSync, PACKET_BYTES, type Packet, packetAt, SYNC_BYTE } from './packet.ts';
+export { PACKET_BYTES, type Packet, packetAt, SYNC_BYTE } from './packet.ts';
 export { PacketReader } from './packet-reader.ts';
-export { type StreamLimits, StreamMonitor, type StreamTrouble } from './stream-monitor.ts';
+export { StreamMonitor } from './stream-monitor.ts';
 export { type ElementaryStream, type Program, ProgramTables } from './tables.ts';
 export { TICKS_PER_SECOND, ticksBetween, timestampsOf } from './timestamps.ts';

@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync } from 'node:fs';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest';
 import { HdhomerunSimulator, type SimulatorOptions } from '../../examples/hdhomerun/index.ts';
@@ -111,5 +110,3 @@ export async function ended(
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   );
 }
-
-export const inFolder = (folder: string, name: string): string => join(folder, name);

@@ -43,7 +43,7 @@ export function namesOf(url: string, device: DeviceClient | undefined): string[]
 }
 
 /** What a source is known by, wherever its device is. */
-export function identityOf({ url, device }: Source): string {
+function identityOf({ url, device }: Source): string {
   const stream = device && tunerStream(url);
   return stream ? hdhomerunSource(device.deviceId, stream.channel) : (keyOf(url) ?? url);
 }

@@ -19,7 +19,7 @@ export function printedOrigins({ origins }: Loaded): string {
   return options.map((option) => `${option.padEnd(width)}  from ${origins[option]}\n`).join('');
 }
 
-export function withoutSecrets(config: Config): object {
+function withoutSecrets(config: Config): object {
   return Object.fromEntries(Object.entries(config).map(([option, value]) => [option, shown(option, value)]));
 }
 

@@ -14,7 +14,7 @@ export const idForm = 'an id: a letter or digit, then up to 63 letters, digits, 
 export const PROFILES = ['copy', 'web', 'sd', 'low', 'tiny', 'audio'] as const;
 export type Profile = (typeof PROFILES)[number];
 
-export const HARDWARE = ['auto', 'none', 'vaapi', 'qsv', 'nvenc', 'v4l2m2m'] as const;
+const HARDWARE = ['auto', 'none', 'vaapi', 'qsv', 'nvenc', 'v4l2m2m'] as const;
 export type Hardware = (typeof HARDWARE)[number];
 
 const text = (what: string) => z.string(what).min(1, what);
@@ -72,7 +72,7 @@ const peerForm = 'the http(s) URL of another publisher';
 const guideForm = 'the http(s) URL or the file of an XMLTV document, or "device"';
 
 /** Where one configured channel is read, in order of preference, as the operator wrote it: credentials included. */
-export interface SourceConfig {
+interface SourceConfig {
   readonly url: readonly string[];
   readonly name?: string | undefined;
   readonly number?: string | undefined;

@@ -8,7 +8,7 @@ import type { RingPosition } from './segment-ring.ts';
 import { DiskStore, MemoryStore, type SegmentStore } from './segment-store.ts';
 import { Sessions } from './sessions.ts';
 
-export interface HlsConfig extends HlsSettings {
+interface HlsConfig extends HlsSettings {
   readonly hlsRing: 'memory' | 'disk';
 }
 

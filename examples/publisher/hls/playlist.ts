@@ -38,7 +38,7 @@ export function multivariantPlaylist({ uri, peakBandwidth, averageBandwidth }: V
   return lines(['#EXTM3U', '#EXT-X-VERSION:3', `#EXT-X-STREAM-INF:${bandwidths}`, uri]);
 }
 
-export function segmentName(sequence: number): string {
+function segmentName(sequence: number): string {
   return `${sequence}.ts`;
 }
 

@@ -11,7 +11,7 @@ const TELL_AFTER_MS = 50;
 const MAX_CLIENTS = 64;
 
 /** What changed in the channels; the order of all of them if one came or went. */
-export interface ChannelChanges {
+interface ChannelChanges {
   readonly now: string;
   readonly changed: readonly ChannelView[];
   readonly order?: readonly string[];
@@ -159,10 +159,7 @@ function changesBetween(before: Overview, after: Overview): string {
 }
 
 /** One that runs is told each time, so that a figure that stands still is seen to. */
-export function channelChanges(
-  before: Pick<Overview, 'channels'>,
-  after: Pick<Overview, 'channels' | 'now'>,
-): ChannelChanges {
+function channelChanges(before: Pick<Overview, 'channels'>, after: Pick<Overview, 'channels' | 'now'>): ChannelChanges {
   const known = new Map(before.channels.map((channel) => [channel.id, essence(channel)]));
   const changed = after.channels.filter(
     (channel) => channel.state !== 'idle' || known.get(channel.id) !== essence(channel),

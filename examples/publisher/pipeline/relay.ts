@@ -7,7 +7,7 @@ import { type Failure, failureOf } from '../failure.ts';
  * What a publisher adds to its requests: an id of each channel through which the stream would go, the farthest first. A
  * channel that finds its own id there would wait for itself, and says so instead.
  */
-export const RELAY_HEADER = 'X-Holdfast-Via';
+const RELAY_HEADER = 'X-Holdfast-Via';
 
 const ID = /^[0-9a-f]{16}$/;
 /** A longer way is not told to the end: nobody relays so often on purpose. */
