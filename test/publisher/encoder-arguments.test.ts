@@ -1,8 +1,19 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { encoderArguments, filePath } from '../../examples/publisher/pipeline/encoder-arguments.ts';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
+import { encoderArguments } from '../../examples/publisher/pipeline/encoder-arguments.ts';
 import { type EncodedProfile, profileOfTranscode, RECIPES } from '../../examples/publisher/pipeline/profiles.ts';
 import { renditionArguments, type VideoEncoder } from '../../examples/publisher/pipeline/rendition-arguments.ts';
+import { filePath } from '../../examples/publisher/source-address.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { makeRecording } from './support.ts';
 
 const profiles = Object.keys(RECIPES) as EncodedProfile[];
 const kinds: readonly VideoEncoder[] = [
@@ -67,6 +78,39 @@ describe('whatever text comes from outside', () => {
         expect(args[args.indexOf('-i') + 1]).toMatch(/^file:/);
       }),
     );
+  });
+});
+
+describe('what an address in the web leads to', () => {
+  const read = promisify(execFile);
+  /** What ffmpeg makes of a playlist that names this segment. */
+  async function playlist(segment: string): Promise<number> {
+    const text = `#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n${segment}\n#EXT-X-ENDLIST\n`;
+    const server = createServer(({ url = '' }, response) => {
+      if (url.endsWith('.ts')) createReadStream(recording).pipe(response);
+      else response.writeHead(200, { 'Content-Type': 'application/vnd.apple.mpegurl' }).end(text);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/index.m3u8`;
+    const options = { encoding: 'buffer', timeout: 20_000, maxBuffer: 2 ** 24 } as const;
+    const { stdout } = await read(findFfmpeg(), encoderArguments({ url, name: NAME }), options).catch((error) => error);
+    return stdout.length;
+  }
+  let recording: string;
+  beforeAll(async () => {
+    recording = join(temporaryDirectory(afterAll), 'recording.ts');
+    await makeRecording(recording);
+  });
+
+  it('is read from there', async () => {
+    expect(await playlist('1.ts')).toBeGreaterThan(100_000);
+  });
+
+  it('is no file of this host', async () => {
+    for (const address of [`file:${recording}`, `file://${recording}`, `concat:${recording}`]) {
+      expect(await playlist(address)).toBe(0);
+    }
   });
 });
 

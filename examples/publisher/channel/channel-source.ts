@@ -91,7 +91,8 @@ export class ChannelSource {
     this.#reader = reader;
     this.#walk = new SourceWalk({ ...{ id, supervisor, list, reader, log, ended }, switches: this.switches });
     const known = (source: Source) => reader.known(source);
-    this.#returning = new Returning({ ...{ list, known, preferAfterMs }, goBack: (to) => this.#goBack(to) });
+    const goBack = (to: ListedSource) => this.#goBack(to);
+    this.#returning = new Returning({ list, known, preferAfterMs, headers: () => owner.headers(), goBack });
   }
 
   /** Whether something is read, or is about to. */

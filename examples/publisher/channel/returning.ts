@@ -12,32 +12,34 @@ export interface ReturningParts {
   readonly known: (source: Source) => Source;
   /** Asked each time, as it can change. */
   readonly preferAfterMs: () => number;
+  /** Of a request for a source. */
+  readonly headers: () => Readonly<Record<string, string>>;
   readonly goBack: (to: ListedSource) => void;
 }
 
+type Better = NonNullable<ReturnType<SourceList['better']>>;
+
 /** Asks, while a channel reads one of its lesser sources, how a better one is, and says when to go back to it. */
 export class Returning {
-  readonly #list: SourceList;
-  readonly #known: (source: Source) => Source;
-  readonly #preferAfterMs: () => number;
-  readonly #goBack: (to: ListedSource) => void;
+  readonly #parts: ReturningParts;
   #probeAt = 0;
   #controller: AbortController | undefined;
 
-  constructor({ list, known, preferAfterMs, goBack }: ReturningParts) {
-    this.#list = list;
-    this.#known = known;
-    this.#preferAfterMs = preferAfterMs;
-    this.#goBack = goBack;
+  constructor(parts: ReturningParts) {
+    this.#parts = parts;
   }
 
   /** To be called now and then while the channel is live. */
   look(now: number): void {
-    const better = this.#list.better(now);
+    const { list, preferAfterMs } = this.#parts;
+    const better = list.better(now);
     if (!better || this.#controller || now < this.#probeAt) return;
-    this.#probeAt = now + Math.min(Math.max(this.#preferAfterMs() / 4, LEAST_PROBE_MS), MOST_PROBE_MS);
-    this.#controller = new AbortController();
-    void this.#probe(better, this.#controller);
+    this.#probeAt = now + Math.min(Math.max(preferAfterMs() / 4, LEAST_PROBE_MS), MOST_PROBE_MS);
+    const controller = new AbortController();
+    this.#controller = controller;
+    void this.#probe(better, controller.signal).finally(() => {
+      if (this.#controller === controller) this.#controller = undefined;
+    });
   }
 
   /** The channel is not live any more. */
@@ -46,19 +48,24 @@ export class Returning {
     this.#controller = undefined;
   }
 
-  async #probe(
-    { listed, isDue }: { readonly listed: ListedSource; readonly isDue: boolean },
-    controller: AbortController,
-  ): Promise<void> {
-    const source = this.#known(listed.source);
-    const { reading } = this.#list;
-    const read = reading && this.#known(reading.source);
-    const isOnSameDevice = source.device !== undefined && source.device.deviceId === read?.device?.deviceId;
-    const { signal } = controller;
-    const isWell = await seemsWell(source, { isOnSameDevice, signal });
+  async #probe({ listed, isDue }: Better, signal: AbortSignal): Promise<void> {
+    const { list, goBack } = this.#parts;
+    const isWell = await this.#seemsWell(listed.source, signal);
     if (signal.aborted) return;
-    this.#controller = undefined;
-    if (isWell !== undefined) this.#list.probed(listed, isWell, performance.now());
-    if (isWell && isDue) this.#goBack(listed);
+    if (isWell !== undefined) list.probed(listed, isWell, performance.now());
+    if (isWell && isDue) goBack(listed);
+  }
+
+  /** Never rejects: what can't even be asked is not well. */
+  async #seemsWell(listed: Source, signal: AbortSignal): Promise<boolean | undefined> {
+    const { list, known, headers } = this.#parts;
+    const source = known(listed);
+    const read = list.reading && known(list.reading.source);
+    const isOnSameDevice = source.device !== undefined && source.device.deviceId === read?.device?.deviceId;
+    try {
+      return await seemsWell(source, { isOnSameDevice, signal, headers: headers() });
+    } catch {
+      return false;
+    }
   }
 }

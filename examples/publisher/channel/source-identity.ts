@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
-import { sourceKey } from 'holdfast';
 import { DeviceClient, hdhomerunSource } from '../../hdhomerun/index.ts';
 import type { Source } from '../directory/directory.ts';
+import { keyOf, type TunerStream, tunerStream } from '../source-address.ts';
 
 /** Long enough for a device on the same network; a device that hangs costs a viewer no more than this. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -59,33 +59,6 @@ export function ranked(sources: readonly Source[]): { key: string; rank: number;
     listed.push({ key, source, rank: (last?.rank ?? 0) + (last === undefined || isEqual ? 0 : 1) });
   }
   return listed;
-}
-
-/** Whether a URL has the form of a channel of an HDHomeRun. */
-export function isTunerStream(url: string): boolean {
-  return tunerStream(url) !== undefined;
-}
-
-interface TunerStream {
-  readonly url: URL;
-  /** `5.1`, or `ch473000000-3`. */
-  readonly channel: string;
-}
-
-/** What a URL means if it has the form of an HDHomeRun's stream, however it is spelled. */
-function tunerStream(text: string): TunerStream | undefined {
-  const url = URL.parse(keyOf(text)?.replace(/^url:(?=http:)/, '') ?? '');
-  const [, channel] = /^\/(?:auto|tuner\d+)\/v?([^/]+)$/.exec(url?.pathname ?? '') ?? [];
-  return url && channel ? { url, channel } : undefined;
-}
-
-/** What is no address at all is told when it is locked. */
-function keyOf(text: string): string | undefined {
-  try {
-    return sourceKey(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function addressName({ url, channel }: TunerStream, address: string): string {

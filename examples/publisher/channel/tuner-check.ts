@@ -1,9 +1,9 @@
 import { access } from 'node:fs/promises';
-import type { DeviceClient, TunerStatus } from '../../hdhomerun/index.ts';
+import { type DeviceClient, DeviceError, type TunerStatus } from '../../hdhomerun/index.ts';
 import type { Source } from '../directory/directory.ts';
 import { NoTunerError } from '../errors.ts';
-import { filePath } from '../pipeline/encoder-arguments.ts';
-import { isTunerStream } from './source-identity.ts';
+import { leave, openHttp } from '../pipeline/http-source.ts';
+import { filePath, tunerStream } from '../source-address.ts';
 
 /** Long enough for a device on the same network. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -31,23 +31,29 @@ export async function freeTunersOf({ url, device }: Source, signal: AbortSignal)
   return tuners && tunersFor(url, tuners).filter(isFree).length;
 }
 
+/** Of a look at a source that is not read. */
+export interface ProbeTerms {
+  /** The tuner that is in use will be free for it. */
+  readonly isOnSameDevice: boolean;
+  readonly signal: AbortSignal;
+  /** Of a request for a source. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /**
  * Whether a source seems well, found out without taking anything from anybody; `undefined` if nobody can tell. A device is
- * asked for a tuner that is free (`isOnSameDevice`: the tuner that is in use will be), a server for the head of the stream.
+ * asked for a tuner that is free, a server for the head of the stream.
  */
-export async function seemsWell(
-  { url, device }: Source,
-  { isOnSameDevice, signal }: { readonly isOnSameDevice: boolean; readonly signal: AbortSignal },
-): Promise<boolean | undefined> {
+export async function seemsWell({ url, device }: Source, terms: ProbeTerms): Promise<boolean | undefined> {
   if (device) {
-    const tuners = await statusOf(device, ASK_TIMEOUT_MS, signal);
-    return tuners !== undefined && (isOnSameDevice || tunersFor(url, tuners).some(isFree));
+    const tuners = await statusOf(device, ASK_TIMEOUT_MS, terms.signal);
+    return tuners !== undefined && (terms.isOnSameDevice || tunersFor(url, tuners).some(isFree));
   }
   const path = filePath(url);
   if (path !== undefined) return isReadable(path);
   // To what has the form of a tuner, even a HEAD may be a tuner.
-  if (!/^https?:/i.test(url) || isTunerStream(url)) return undefined;
-  return answersHead(url, signal);
+  if (!/^https?:/i.test(url) || tunerStream(url)) return undefined;
+  return answersHead(url, terms);
 }
 
 async function isReadable(path: string): Promise<boolean> {
@@ -57,23 +63,23 @@ async function isReadable(path: string): Promise<boolean> {
   );
 }
 
-/** 405 and 501 say only that it does not know HEAD. */
-async function answersHead(address: string, signal: AbortSignal): Promise<boolean | undefined> {
-  const url = new URL(address);
-  const headers = new Headers();
-  if (url.username !== '' || url.password !== '') {
-    const text = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-    headers.set('Authorization', `Basic ${Buffer.from(text).toString('base64')}`);
-    url.username = '';
-    url.password = '';
-  }
+/** A HEAD is no question of the kind that some servers answer: only that the stream is not there, or that the server fails, tells something. */
+async function answersHead(url: string, { signal, headers }: ProbeTerms): Promise<boolean | undefined> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), ASK_TIMEOUT_MS);
   try {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
-    const { ok, status } = await fetch(url, { method: 'HEAD', headers, signal: limit });
-    return status === 405 || status === 501 ? undefined : ok;
-  } catch {
-    return false;
+    const answer = await openHttp(url, { method: 'HEAD', headers, signal: AbortSignal.any([signal, late.signal]) });
+    if (answer) leave(answer.response);
+    return answer && true;
+  } catch (error) {
+    return error instanceof DeviceError && isUntelling(error) ? undefined : false;
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+function isUntelling({ status = 0 }: DeviceError): boolean {
+  return status === 501 || (status >= 400 && status < 500 && status !== 404 && status !== 410);
 }
 
 /** A URL may name a tuner. */

@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import type { Config } from '../config/config.ts';
-import { filePath } from '../pipeline/encoder-arguments.ts';
+import { filePath } from '../source-address.ts';
 import type { ChannelProvider, Offer, Source } from './directory.ts';
 
 /** The sources named in the configuration or by `--source`. */

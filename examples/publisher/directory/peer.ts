@@ -1,5 +1,6 @@
 import { redactCredentials } from 'holdfast';
 import { z } from 'zod';
+import { authorizationOf } from '../source-address.ts';
 import type { ChannelProvider, Offer } from './directory.ts';
 
 /** A publisher of thousands of channels says less than this. */
@@ -57,10 +58,9 @@ export class Peer implements ChannelProvider {
 
   async #read(signal: AbortSignal): Promise<z.infer<typeof document>> {
     const url = new URL('api/public-streams', this.#url.href.replace(/\/?$/, '/'));
-    const { username, password } = url;
+    const authorization = authorizationOf(url);
     [url.username, url.password] = ['', ''];
-    const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-    const headers = username === '' ? {} : { Authorization: `Basic ${Buffer.from(user).toString('base64')}` };
+    const headers = new Headers(authorization ? { authorization } : {});
     const response = await fetch(url, { signal, headers }).catch((error) => {
       signal.throwIfAborted();
       throw new Error(`${this.name} can't be reached: ${error.cause?.message || error.cause?.code || error}`);

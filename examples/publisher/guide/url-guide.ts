@@ -1,4 +1,5 @@
 import { redactCredentials } from 'holdfast';
+import { authorizationOf } from '../source-address.ts';
 import { GuideError } from './errors.ts';
 import type { GuideSource, Pulled, Validators } from './guide-source.ts';
 
@@ -57,9 +58,7 @@ async function fetchUrl(url: string, { etag, lastModified }: Validators, signal:
 /** `fetch` takes no user and password in a URL. */
 function withoutUser(url: string): { address: string; authorization?: string } {
   const address = new URL(url);
-  const { username, password } = address;
+  const authorization = authorizationOf(address);
   [address.username, address.password] = ['', ''];
-  if (username === '') return { address: address.href };
-  const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return { address: address.href, authorization: `Basic ${Buffer.from(user).toString('base64')}` };
+  return { address: address.href, ...(authorization && { authorization }) };
 }

@@ -1,6 +1,4 @@
-import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { isTunerStream } from '../channel/source-identity.ts';
+import { filePath, tunerStream } from '../source-address.ts';
 
 /** What ffmpeg is told to read. */
 export interface EncoderInput {
@@ -9,15 +7,14 @@ export interface EncoderInput {
   readonly name: string;
 }
 
-/** Two letters or more: `C:` is a drive. */
-const SCHEME = /^[a-z][a-z0-9+.-]+:/i;
-
 /**
  * Arguments of ffmpeg that turn an input into MPEG-TS on stdout, without encoding anything.
  *
  * They are made as an array, and each text from outside is one element behind an option that takes a value, so that
  * nothing in it can become an option. An address with a password is in the arguments of the process, where `ps` of the
  * same host shows it: ffmpeg has no other way to get one. It is nowhere else.
+ *
+ * What is read from the web leads to nothing else: ffmpeg itself follows no playlist from there to a file of this host.
  */
 export function encoderArguments(input: EncoderInput): string[] {
   return ['-nostdin', '-hide_banner', '-loglevel', 'warning', ...inputArguments(input.url), ...outputArguments(input)];
@@ -37,7 +34,7 @@ function inputArguments(url: string): string[] {
  */
 function quickStart(url: string): string[] {
   const tuner = ['-f', 'mpegts', '-scan_all_pmts', '0', '-analyzeduration', '2000000'];
-  const known = isTunerStream(url) ? tuner : ['-analyzeduration', '1000000'];
+  const known = tunerStream(url) ? tuner : ['-analyzeduration', '1000000'];
   return ['-fflags', '+nobuffer+genpts', '-probesize', '2000000', '-fpsprobesize', '0', ...known];
 }
 
@@ -58,10 +55,4 @@ export function muxArguments(name: string): string[] {
   const service = ['-metadata', `service_name=${name}`, '-metadata', 'service_provider=holdfast'];
   const mux = ['-f', 'mpegts', '-mpegts_flags', '+resend_headers', '-pat_period', '0.1', '-sdt_period', '0.5'];
   return [...service, ...mux, '-muxdelay', '0', '-muxpreload', '0', '-flush_packets', '1', 'pipe:1'];
-}
-
-/** The file that an input is, absolute; undefined for what has another scheme. */
-export function filePath(url: string): string | undefined {
-  if (/^file:/i.test(url)) return URL.canParse(url) ? fileURLToPath(url) : url.slice('file:'.length);
-  return SCHEME.test(url) ? undefined : resolve(url);
 }

@@ -3,6 +3,7 @@ import { get as httpsGet } from 'node:https';
 import { redactCredentials } from 'holdfast';
 import { refusalOf } from '../../hdhomerun/index.ts';
 import { RedirectError, RelayLoopError, SourceClosedError, SourceUnreachableError } from '../errors.ts';
+import { authorizationOf } from '../source-address.ts';
 
 /** A publisher says so of what it would relay to itself. */
 const LOOP_DETECTED = 508;
@@ -18,6 +19,8 @@ export interface HttpAnswer {
 
 export interface HttpTerms {
   readonly signal: AbortSignal;
+  /** @default GET */
+  readonly method?: 'GET' | 'HEAD' | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -29,6 +32,7 @@ export interface HttpTerms {
  */
 export async function openHttp(address: string, terms: HttpTerms): Promise<HttpAnswer | undefined> {
   let url = new URL(address);
+  // Node would put it in the request by itself, and fail on a password with a `%` in it.
   let authorization = authorizationOf(url);
   const seen = new Set([url.href]);
   for (;;) {
@@ -50,20 +54,6 @@ function show(url: URL): string {
   return redactCredentials(url.href);
 }
 
-/** Node would put it in the request by itself, and fail on a password with a `%` in it. */
-function authorizationOf({ username, password }: URL): string | undefined {
-  if (username === '' && password === '') return undefined;
-  return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString('base64')}`;
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
-
 function redirection(from: URL, { headers: { location } }: IncomingMessage, seen: Set<string>): URL {
   const next = location === undefined ? undefined : URL.parse(location, from.href);
   if (!next || !/^https?:$/.test(next.protocol)) {
@@ -83,11 +73,11 @@ function isDigest({ statusCode, headers }: IncomingMessage): boolean {
 async function requestHead(
   url: URL,
   authorization: string | undefined,
-  { signal, headers }: HttpTerms,
+  { signal, method = 'GET', headers }: HttpTerms,
 ): Promise<IncomingMessage | undefined> {
   signal.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage | undefined>();
-  const request = getterOf(url)(optionsOf(url, authorization, headers), resolve);
+  const request = getterOf(url)({ ...optionsOf(url, authorization, headers), method }, resolve);
   const stop = () => {
     reject(signal.reason);
     request.destroy();
