@@ -23,7 +23,7 @@ const play = async (page: Page): Promise<void> => {
 
 const PICTURES: readonly Picture[] = [
   { name: 'dashboard-light', width: 1280, height: 800, colorScheme: 'light', view: '', act: play },
-  { name: 'dashboard-dark', width: 1880, height: 1000, colorScheme: 'dark', view: '', act: play },
+  { name: 'dashboard-dark', width: 1280, height: 800, colorScheme: 'dark', view: '', act: play },
   { name: 'dashboard-phone', width: 390, height: 844, colorScheme: 'dark', view: '', act: play },
   {
     ...{ name: 'dashboard-details', width: 1280, height: 800, colorScheme: 'light', view: '' },
