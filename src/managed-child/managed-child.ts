@@ -5,7 +5,7 @@ import { type ChildExit, ChildExitError, ReadyTimeoutError, TreeSurvivedError } 
 import { onAbort } from '../internal/abort.ts';
 import { diagnosticsOf } from '../internal/diagnostics.ts';
 import type { Hold } from '../internal/hold.ts';
-import { checkKnown, checkNumber, checkOneOf } from '../internal/options.ts';
+import { checkKnown, checkNumber, show } from '../internal/options.ts';
 import { after, now, wallClock } from '../internal/time.ts';
 import { guard } from './guard.ts';
 import { firstDeadline } from './lease.ts';
@@ -110,12 +110,24 @@ export class ManagedChild implements AsyncDisposable {
    * what their guard is at. With `kill` it is ended by SIGKILL, and this resolves when it is gone, or after 5 s. Only what
    * was started by `ManagedChild` is listed, in this pid namespace, and only what this user may see.
    *
-   * @throws TypeError for an option that there isn't, or a `kill` that is no boolean.
+   * It may be what any program on this host has left. A program that ends only what its own run before left gives `kill`
+   * a function: it is asked once for each orphan, also for what those start meanwhile, and the rest is listed and lives on.
+   *
+   * @example
+   * await ManagedChild.sweepOrphans({ kill: ({ ownerPid }) => ownerPid === lock.reclaimedFrom?.pid });
+   *
+   * @throws TypeError for an option that there isn't, or a `kill` that is neither a boolean nor a function.
    * @throws the system's error if it can't look, for want of descriptors or memory (EMFILE, ENFILE, ENOMEM).
+   * @throws what `kill` throws; what was ended by then is.
    */
-  static async sweepOrphans(options: { readonly kill?: boolean | undefined } = {}): Promise<Orphan[]> {
+  static async sweepOrphans(
+    options: { readonly kill?: boolean | ((orphan: Orphan) => boolean) | undefined } = {},
+  ): Promise<Orphan[]> {
     checkKnown('ManagedChild.sweepOrphans', options, ['kill']);
-    return sweep(checkOneOf('kill', options.kill ?? false, [true, false]));
+    const { kill = false } = options;
+    if (typeof kill === 'function') return sweep(kill);
+    if (typeof kill !== 'boolean') throw new TypeError(`kill must be a boolean or a function, received ${show(kill)}`);
+    return sweep(() => kill);
   }
 
   private constructor(settings: Settings, { process, tree, holds }: Started) {

@@ -35,36 +35,70 @@ interface Left extends ProcessIdentity {
   readonly owner: ProcessIdentity;
 }
 
-/** Lists what dead owners left on this host, and ends it if asked to. */
-export async function sweep(kill: boolean): Promise<Orphan[]> {
-  const orphans = new Map<string, Omit<Orphan, 'ended'> & ProcessIdentity>();
-  const list = (left: Left) => {
-    const key = `${left.pid}:${left.startTicks}`;
-    if (!orphans.has(key)) orphans.set(key, describe(left));
-  };
-  const first = [...findAll()];
-  first.forEach(list);
-  if (kill) await endAll(first, list);
-  return [...orphans.values()].map(({ startTicks, ...orphan }) => ({
-    ...orphan,
-    ended: kill && !isAlive({ pid: orphan.pid, startTicks }),
-  }));
+/** Lists what dead owners left on this host, and ends what is chosen of it. */
+export async function sweep(isToEnd: (orphan: Orphan) => boolean): Promise<Orphan[]> {
+  const sighted = new Sightings(isToEnd);
+  const first = [...findAll()].map((left) => sighted.add(left));
+  if (first.some(({ isChosen }) => isChosen)) await endAll(sighted, first);
+  return sighted.all.map(({ orphan, isChosen, ...identity }) => ({ ...orphan, ended: isChosen && !isAlive(identity) }));
+}
+
+/** An orphan, and whether it is to be ended. */
+interface Sighting extends Left {
+  readonly orphan: Orphan;
+  readonly isChosen: boolean;
+}
+
+/** What was seen of orphans; each is judged once. */
+class Sightings {
+  readonly #isToEnd: (orphan: Orphan) => boolean;
+  readonly #all = new Map<string, Sighting>();
+
+  constructor(isToEnd: (orphan: Orphan) => boolean) {
+    this.#isToEnd = isToEnd;
+  }
+
+  get all(): readonly Sighting[] {
+    return [...this.#all.values()];
+  }
+
+  add({ pid, startTicks, owner }: Left): Sighting {
+    const known = this.#all.get(keyOf({ pid, startTicks }));
+    if (known) return known;
+    const orphan = describe({ pid, startTicks, owner });
+    const sighting = { pid, startTicks, owner, orphan, isChosen: this.#isToEnd(orphan) };
+    this.#all.set(keyOf(sighting), sighting);
+    return sighting;
+  }
+
+  /** Whether something that this owner left is to be ended. */
+  hasChosenOf(owner: ProcessIdentity): boolean {
+    return this.all.some((one) => one.isChosen && keyOf(one.owner) === keyOf(owner));
+  }
+}
+
+function keyOf({ pid, startTicks }: ProcessIdentity): string {
+  return `${pid}:${startTicks}`;
 }
 
 /** Each as it is found, for it may fork and exit all the time; until there are no more. */
-async function endAll(first: readonly Left[], onFound: (left: Left) => void): Promise<void> {
+async function endAll(sighted: Sightings, first: readonly Sighting[]): Promise<void> {
   const deadline = now() + END_LIMIT_MS;
-  let found: Iterable<Left> = first;
-  for (let isAny = true; isAny && now() < deadline; found = findAll()) {
+  let found: Iterable<Sighting> = first;
+  for (let isAny = true; isAny && now() < deadline; found = seenAgain(sighted)) {
     isAny = false;
-    for (const left of found) {
+    for (const one of found) {
+      if (!one.isChosen) continue;
       isAny = true;
-      onFound(left);
-      end(left);
+      end(one);
     }
     await sleep(5);
   }
-  for (const { path } of deadCgroups()) removeCgroup(path);
+  for (const { path, owner } of deadCgroups()) if (sighted.hasChosenOf(owner)) removeCgroup(path);
+}
+
+function* seenAgain(sighted: Sightings): Generator<Sighting> {
+  for (const left of findAll()) yield sighted.add(left);
 }
 
 /** By tag, and by the cgroups of dead owners, in which are also those that have cleared their environment. */
@@ -95,10 +129,10 @@ function ownLine(): Set<number> {
   return line;
 }
 
-function describe(left: Left): Omit<Orphan, 'ended'> & ProcessIdentity {
-  const { pid, startTicks, owner } = left;
+function describe(left: Left): Orphan {
+  const { pid, owner } = left;
   const command = visibleCommandLine(pid);
-  return { pid, startTicks, ownerPid: owner.pid, command, startedAt: startedAt(left) ?? wallClock() };
+  return { pid, ownerPid: owner.pid, command, startedAt: startedAt(left) ?? wallClock(), ended: false };
 }
 
 function end(orphan: ProcessIdentity): void {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Orphan } from 'holdfast';
+import { ManagedChild, type Orphan } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { type Tree, trees } from '../fixtures/trees.ts';
 import { hasNamespaces, ownPids } from '../support/namespace.ts';
@@ -23,7 +23,9 @@ interface Abandoned {
   readonly decoyLives: boolean;
 }
 
-async function abandon({ script, lines }: Tree, containment: string, kill = true): Promise<Abandoned> {
+type Kill = boolean | 'of the owner' | 'of others';
+
+async function abandon({ script, lines }: Tree, containment: string, kill: Kill = true): Promise<Abandoned> {
   const args = fixtureArguments('abandoned', [{ script, lines, containment, kill }]);
   const [program = '', ...rest] = [...ownPids, process.execPath, ...args];
   const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -57,6 +59,24 @@ describe.skipIf(!hasNamespaces())('what an owner left that was killed together w
     expect(found.some(({ ended }) => ended)).toBe(false);
     expect(sorted(survivors)).toEqual(sorted(left));
   });
+
+  for (const containment of ['group', 'auto']) {
+    test.concurrent(`(${containment}) is ended with all that it starts meanwhile if a function chooses its owner`, async () => {
+      const forker = trees['continuous forker'] as Tree;
+      const { found, survivors, cgroups } = await abandon(forker, containment, 'of the owner');
+      expect(found.every(({ ended }) => ended)).toBe(true);
+      expect(found.length).toBeGreaterThan(0);
+      expect(survivors).toEqual([]);
+      expect(cgroups).toEqual([]);
+    });
+
+    test.concurrent(`(${containment}) is listed and lives on if a function chooses others`, async () => {
+      const { left, found, survivors, decoy } = await abandon(daemon, containment, 'of others');
+      expect(sorted(found.map(({ pid }) => pid).filter((pid) => pid !== decoy))).toEqual(sorted(left));
+      expect(found.some(({ ended }) => ended)).toBe(false);
+      expect(sorted(survivors)).toEqual(sorted(left));
+    });
+  }
 
   const scrubbed: Tree = {
     script: `setsid env -i sh -c 'echo $$; exec sleep 20' & echo $$; exec sleep 20`,
@@ -92,4 +112,10 @@ test('nothing of an owner that lives is an orphan', async () => {
   await next.exit;
   expect(found.filter(({ ownerPid }) => ownerPid === owner.pid)).toEqual([]);
   expect(pids.every(isRunning)).toBe(true);
+});
+
+test.each([1, 'yes', null])('kill must be a boolean or a function, not %j', async (kill) => {
+  await expect(ManagedChild.sweepOrphans({ kill: kill as never })).rejects.toThrow(
+    /^kill must be a boolean or a function/,
+  );
 });
