@@ -73,12 +73,12 @@ export class Publisher implements AsyncDisposable {
   static async start(config: Config, log: Logger, events: EventLog = new EventLog()): Promise<Publisher> {
     log.info('starting');
     await checkLockDirectory(config.lockDir, (text) => log.warn(text));
-    await sweepOrphans(log);
+    const state = await StateClaim.take(config, log);
+    await sweepOrphans(state.predecessor, log);
     const missing = missingFfmpeg();
     if (missing) log.warn(`${missing}; until then only MPEG-TS by HTTP can be watched`);
     for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
     const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
-    const state = await StateClaim.take(config, log);
     const publisher = new Publisher(config, { log, events, simulator, state });
     try {
       await publisher.#serve();

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { hasNamespaces, ownPids } from '../support/namespace.ts';
-import { fixtureArguments, isRunning, startFixture } from '../support/processes.ts';
+import { childrenOf, endProcess, fixtureArguments, guardOf, isRunning, startFixture } from '../support/processes.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
@@ -35,6 +35,49 @@ describe.skipIf(!hasNamespaces())('a stale helper of a dead publisher that holds
       new RegExp(`\\b${left.helper}\\b.*\\b${owner}\\b|\\b${owner}\\b.*\\b${left.helper}\\b`),
     );
     expect([status, streams]).toEqual([200, 1]);
+  });
+});
+
+describe('what somebody else left behind who died', () => {
+  /** Dies together with its guard; its child lives on. */
+  async function abandon(dying: { readonly pid: number; kill(signal: NodeJS.Signals): unknown }): Promise<void> {
+    dying.kill('SIGSTOP'); // lest it starts another guard in between
+    process.kill(guardOf(dying.pid), 'SIGKILL');
+    await dying.kill('SIGKILL');
+  }
+
+  it('is named and lives on, also over a publisher that dies and starts again', async () => {
+    const recorder = startFixture('owner', ['echo $$; exec sleep 300', 1, 150, null, {}]);
+    const [orphan] = (await recorder.next()) as [number];
+    onTestFinished(() => endProcess(orphan));
+    await abandon({ pid: recorder.pid, kill: (signal) => recorder.process.kill(signal) });
+    await recorder.exit;
+    const flags = ['--source', 'five=http://127.0.0.1:9/', '--lock-dir', temporaryDirectory()];
+    const kept = [...flags, '--state-dir', temporaryDirectory()];
+    for (let start = 0; start < 2; start++) {
+      await using publisher = await PublisherProcess.start(kept);
+      expect(publisher.output).toMatch(new RegExp(`WARN .*not touched: pid ${orphan}, which pid ${recorder.pid} left`));
+      publisher.kill('SIGKILL');
+      await publisher.exited;
+    }
+    expect(isRunning(orphan)).toBe(true);
+  });
+
+  it('is not touched if that was a publisher with another state directory', async () => {
+    const simulator = await HdhomerunSimulator.start({ encoding: 'shared', tuners: 1 });
+    onTestFinished(() => simulator.close());
+    const source = ['--source', `five=cache:${simulator.streamUrl('5.1')}`, '--lock-dir', temporaryDirectory()];
+    const other = await PublisherProcess.start([...source, '--state-dir', temporaryDirectory()]);
+    const viewer = await Viewer.open(`${other.url}/channels/five.ts`);
+    await viewer.more();
+    const helper = childrenOf(other.pid).find(({ command }) => command.includes('/auto/v5.1'))?.pid as number;
+    onTestFinished(() => endProcess(helper));
+    process.kill(helper, 'SIGSTOP');
+    await abandon({ pid: other.pid, kill: (signal) => other.kill(signal) });
+    await other.exited;
+    await using publisher = await PublisherProcess.start([...source, '--state-dir', temporaryDirectory()]);
+    expect(publisher.output).toMatch(new RegExp(`WARN .*not touched: pid ${helper}, which pid ${other.pid} left`));
+    expect(isRunning(helper)).toBe(true);
   });
 });
 

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { redactCredentials, SourceBusyError, SourceLock } from 'holdfast';
+import { type LockHolder, redactCredentials, SourceBusyError, SourceLock } from 'holdfast';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { stateDir } from './state-directory.ts';
@@ -13,6 +13,8 @@ import { stateDir } from './state-directory.ts';
  */
 export class StateClaim implements AsyncDisposable {
   readonly path: string;
+  /** The publisher that had it before, if that died. */
+  readonly predecessor: LockHolder | undefined;
   readonly #release: () => unknown;
 
   /** @throws StartError that names the holder if the directory that was named is another publisher's. */
@@ -20,7 +22,7 @@ export class StateClaim implements AsyncDisposable {
     const path = stateDir(config);
     try {
       const lock = await lockOf(path);
-      return new StateClaim(path, () => lock.release());
+      return new StateClaim(path, () => lock.release(), lock.reclaimedFrom);
     } catch (error) {
       const why = `the state directory ${path} ${complaintOf(error)}`;
       if (isNamed(config)) throw new StartError(`${why}; choose another with --state-dir`, { cause: error });
@@ -29,8 +31,9 @@ export class StateClaim implements AsyncDisposable {
     }
   }
 
-  private constructor(path: string, release: () => unknown) {
+  private constructor(path: string, release: () => unknown, predecessor?: LockHolder) {
     this.path = path;
+    this.predecessor = predecessor;
     this.#release = release;
   }
 
