@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { sourceKey } from 'holdfast';
 import { z } from 'zod';
 import { correctedDeviceId, isValidDeviceId } from '../../hdhomerun/index.ts';
@@ -69,7 +70,7 @@ const deviceIdForm = '8 hex digits whose last has the checksum of the others';
 const deviceForm = 'an IP address, a host name or an http URL';
 const advertiseForm = 'an http(s) URL without a password';
 const peerForm = 'the http(s) URL of another publisher';
-const guideForm = 'the http(s) URL or the file of an XMLTV document, or "device"';
+const guideForm = 'the http(s) URL or the file (a path, or file:///path) of an XMLTV document, or "device"';
 
 /** Where one configured channel is read, in order of preference, as the operator wrote it: credentials included. */
 interface SourceConfig {
@@ -157,7 +158,7 @@ export const schema: z.ZodType<Config> = z.strictObject({
   source: z.record(z.string().regex(CHANNEL_ID, idForm), source, 'an object: id to url').default({}),
   peer: z.array(z.string(peerForm).refine(isHttpUrl, peerForm), 'a list').default([]),
   channel: z.record(z.string().regex(CHANNEL_ID, idForm), override, 'an object: id to what differs').default({}),
-  guide: z.array(text(guideForm), 'a list').default([]),
+  guide: z.array(text(guideForm).refine(isGuide, guideForm), 'a list').default([]),
   push: z
     .record(z.string().regex(CHANNEL_ID, idForm), z.strictObject(pushFields, 'an object'), 'an object')
     .default({}),
@@ -219,6 +220,17 @@ function isDevice(value: string): boolean {
 
 function isHttpUrl(value: string): boolean {
   return /^https?:$/.test(urlOf(value)?.protocol ?? '');
+}
+
+/** A file on another host can't be read by its URL. */
+function isGuide(value: string): boolean {
+  if (/^https?:/i.test(value)) return isHttpUrl(value);
+  if (!/^file:/i.test(value)) return true;
+  try {
+    return fileURLToPath(value) !== '';
+  } catch {
+    return false;
+  }
 }
 
 function isPlainHttpUrl(value: string): boolean {

@@ -7,8 +7,8 @@ const HOUR_MS = 3_600_000;
 const ASK_TIMEOUT_MS = 5_000;
 
 export interface DeviceGuideOptions {
-  /** Of the devices whose channels it is for. */
-  readonly addresses: readonly string[];
+  /** Of the devices whose channels it is for, as they are now. */
+  readonly addresses: () => readonly string[];
   /** @default https://api.hdhomerun.com */
   readonly service?: string | undefined;
   /** By which what was kept of it is found again. @default made from the service */
@@ -26,7 +26,7 @@ export interface DeviceGuideOptions {
 export class DeviceGuide implements GuideSource {
   readonly name: string = 'device';
   readonly key: string;
-  readonly #addresses: readonly string[];
+  readonly #addresses: () => readonly string[];
   readonly #service: string;
   readonly #random: () => number;
 
@@ -51,7 +51,7 @@ export class DeviceGuide implements GuideSource {
   /** Of those that answer; one that is down must not cost the others their guide. */
   async #deviceAuth(signal: AbortSignal): Promise<string> {
     const asked = await Promise.allSettled(
-      this.#addresses.map((address) => DeviceClient.at(address, { signal, timeoutMs: ASK_TIMEOUT_MS })),
+      this.#addresses().map((address) => DeviceClient.at(address, { signal, timeoutMs: ASK_TIMEOUT_MS })),
     );
     signal.throwIfAborted();
     const auths = asked.flatMap((each) =>

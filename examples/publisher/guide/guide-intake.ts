@@ -10,12 +10,13 @@ import {
 } from '../../xmltv/index.ts';
 import { GuideError } from './errors.ts';
 import type { GuideChannel } from './guide-match.ts';
+import type { Span } from './guide-overlap.ts';
+import { GuideSpans, LONGEST_MS } from './guide-spans.ts';
 import { PackedText, plainBytes, unpacked } from './packed-text.ts';
+import { whileWanted } from './wanted.ts';
 
 /** What is over is kept for so long: players ask for what began a while ago. */
 const KEPT_AFTER_END_MS = 6 * 3_600_000;
-/** What has no end is over when this is. */
-const LONGEST_MS = 12 * 3_600_000;
 const MAX_CHANNELS = 20_000;
 const MAX_PROGRAMMES = 2_000_000;
 
@@ -36,13 +37,13 @@ export interface KeptGuide {
 export async function takeIn(
   bytes: AsyncIterable<Uint8Array>,
   before: KeptGuide | undefined,
-  nowMs: number,
+  { nowMs, signal }: { readonly nowMs: number; readonly signal?: AbortSignal | undefined },
 ): Promise<KeptGuide> {
   const intake = new Intake(nowMs);
   try {
     for await (const items of readXmltv(plainBytes(bytes))) for (const item of items) await intake.add(item);
     intake.check();
-    if (before) await intake.addWhatIsMissing(before);
+    if (before) await intake.addWhatIsMissing(before, signal);
     return await intake.end();
   } finally {
     intake.discard();
@@ -50,10 +51,10 @@ export async function takeIn(
 }
 
 /** A document that was kept. */
-export async function keptGuide(gzip: Buffer): Promise<KeptGuide> {
+export async function keptGuide(gzip: Buffer, signal?: AbortSignal): Promise<KeptGuide> {
   const channels = new Map<string, GuideChannel>();
   let programmes = 0;
-  for await (const items of readXmltv(unpacked(gzip))) {
+  for await (const items of whileWanted(readXmltv(unpacked(gzip)), signal)) {
     for (const item of items) {
       if (item.kind === 'channel') channels.set(item.id, guideChannel(item));
       else if (!channels.has(item.channel)) channels.set(item.channel, { id: item.channel, names: [] });
@@ -67,17 +68,12 @@ export function isOver({ startMs, stopMs = startMs + LONGEST_MS }: XmltvProgramm
   return stopMs < nowMs - KEPT_AFTER_END_MS;
 }
 
-interface Range {
-  fromMs: number;
-  toMs: number;
-}
-
 class Intake {
   readonly #nowMs: number;
   readonly #channels = new Map<string, XmltvChannel>();
   readonly #packed = new PackedText();
-  /** What the document speaks about, by its channels. */
-  readonly #ranges = new Map<string, Range>();
+  /** Of what was taken in, by its channels. */
+  readonly #spans = new Map<string, Span[]>();
   #programmes = 0;
   #isEnded = false;
 
@@ -86,19 +82,25 @@ class Intake {
   }
 
   async add(item: XmltvChannel | XmltvProgramme): Promise<void> {
-    if (item.kind === 'channel') this.#addChannel(item);
-    else if (!isOver(item, this.#nowMs)) await this.#addProgramme(item);
+    if (item.kind === 'programme') await this.#addProgramme(item);
+    else if (!this.#channels.has(item.id)) this.#channels.set(item.id, item);
+    if (this.#channels.size > MAX_CHANNELS) throw new GuideError(`it has more than ${MAX_CHANNELS} channels`);
+    if (this.#programmes > MAX_PROGRAMMES) throw new GuideError(`it has more than ${MAX_PROGRAMMES} programmes`);
   }
 
   check(): void {
     if (this.#programmes === 0) throw new GuideError('it has no programme that is not over');
   }
 
-  async addWhatIsMissing({ gzip }: KeptGuide): Promise<void> {
-    const known = new Map([...this.#ranges].map(([channel, range]) => [channel, { ...range }]));
-    for await (const items of readXmltv(unpacked(gzip))) {
+  /** As much as there is room for: what is new is never given up for it. */
+  async addWhatIsMissing({ gzip }: KeptGuide, signal: AbortSignal | undefined): Promise<void> {
+    const known = new Map([...this.#spans].map(([channel, spans]) => [channel, new GuideSpans(spans)]));
+    const leftOut = new Set<string>();
+    for await (const items of whileWanted(readXmltv(unpacked(gzip)), signal)) {
       for (const item of items) {
-        if (item.kind === 'channel' ? !this.#channels.has(item.id) : !isWithin(item, known)) await this.add(item);
+        if (item.kind === 'channel') this.#addChannelIfItFits(item, leftOut);
+        else if (this.#programmes >= MAX_PROGRAMMES) return;
+        else if (!leftOut.has(item.channel) && !known.get(item.channel)?.overlaps(item)) await this.add(item);
       }
     }
   }
@@ -106,13 +108,13 @@ class Intake {
   /** The channels come first in a document, and are known last: each part is a gzip of its own, which together are one. */
   async end(): Promise<KeptGuide> {
     const first = new PackedText();
-    const channels = [...this.#channels.values()].filter(({ id }) => this.#ranges.has(id));
+    const channels = [...this.#channels.values()].filter(({ id }) => this.#spans.has(id));
     await first.write(tvBegin());
     for (const channel of channels) await first.write(channelText(channel));
     await this.#packed.write(TV_END);
     const parts = [await first.end(), await this.#packed.end()];
     this.#isEnded = true;
-    const unnamed = [...this.#ranges.keys()].filter((id) => !this.#channels.has(id)).map((id) => ({ id, names: [] }));
+    const unnamed = [...this.#spans.keys()].filter((id) => !this.#channels.has(id)).map((id) => ({ id, names: [] }));
     return {
       gzip: Buffer.concat(parts),
       channels: [...channels.map(guideChannel), ...unnamed],
@@ -124,30 +126,23 @@ class Intake {
     if (!this.#isEnded) this.#packed.discard();
   }
 
-  #addChannel(channel: XmltvChannel): void {
-    if (!this.#channels.has(channel.id)) this.#channels.set(channel.id, channel);
-    if (this.#channels.size > MAX_CHANNELS) throw new GuideError(`it has more than ${MAX_CHANNELS} channels`);
+  #addChannelIfItFits(channel: XmltvChannel, leftOut: Set<string>): void {
+    if (this.#channels.has(channel.id)) return;
+    if (this.#channels.size < MAX_CHANNELS) this.#channels.set(channel.id, channel);
+    else leftOut.add(channel.id);
   }
 
   async #addProgramme(programme: XmltvProgramme): Promise<void> {
+    if (isOver(programme, this.#nowMs)) return;
     const text = programmeText(programme);
     if (text === '') return;
     this.#programmes += 1;
-    if (this.#programmes > MAX_PROGRAMMES) throw new GuideError(`it has more than ${MAX_PROGRAMMES} programmes`);
-    const { channel, startMs, stopMs = startMs } = programme;
-    const range = this.#ranges.get(channel);
-    if (!range) this.#ranges.set(channel, { fromMs: startMs, toMs: stopMs });
-    else {
-      range.fromMs = Math.min(range.fromMs, startMs);
-      range.toMs = Math.max(range.toMs, stopMs);
-    }
+    const { channel, startMs, stopMs } = programme;
+    const spans = this.#spans.get(channel);
+    if (spans) spans.push({ startMs, stopMs });
+    else this.#spans.set(channel, [{ startMs, stopMs }]);
     await this.#packed.write(text);
   }
-}
-
-function isWithin({ channel, startMs, stopMs = startMs }: XmltvProgramme, ranges: ReadonlyMap<string, Range>): boolean {
-  const range = ranges.get(channel);
-  return range !== undefined && stopMs > range.fromMs && startMs < range.toMs;
 }
 
 function guideChannel({ id, elements }: XmltvChannel): GuideChannel {

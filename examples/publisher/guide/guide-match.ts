@@ -36,6 +36,9 @@ export function matchChannels(ours: readonly GuideTarget[], theirs: readonly Gui
   return found;
 }
 
+/** What is longer is no name; it would cost time only. */
+const MAX_NAME = 200;
+
 /** What a channel may be called, and the channel of the guide that is called so first. */
 class GuideNames {
   readonly #ids = new Map<string, string>();
@@ -64,6 +67,7 @@ class GuideNames {
   }
 
   #putName(name: string, id: string): void {
+    if (name.length > MAX_NAME) return;
     put(this.#names, plain(name), id);
     put(this.#bare, bare(name), id);
     const [, number, rest = ''] = /^(\d+(?:[.-]\d+)?)(?:\s+(.*))?$/.exec(name.trim()) ?? [];
@@ -83,8 +87,9 @@ function plain(name: string): string {
 }
 
 function bare(name: string): string {
-  const [, kept = ''] = /^(.*?)[\s_-]*(?:\b(?:uhd|fhd|hd|sd|dt\d?|tv)\b[\s_-]*)*$/i.exec(name.trim()) ?? [];
-  return plain(kept);
+  const words = name.split(/[^\p{Letter}\p{Mark}\p{Number}+]+/u).filter((word) => word !== '');
+  while (/^(?:uhd|fhd|hd|sd|dt\d?|tv)$/i.test(words.at(-1) ?? '')) words.pop();
+  return plain(words.join(' '));
 }
 
 /** `5-1` is `5.1`. */

@@ -14,6 +14,7 @@ import { isOver, type KeptGuide } from './guide-intake.ts';
 import { type GuideTarget, matchChannels } from './guide-match.ts';
 import { oneSchedule, type Span } from './guide-overlap.ts';
 import { PackedText, unpacked } from './packed-text.ts';
+import { whileWanted } from './wanted.ts';
 
 /** A channel of ours as it is in the guide. */
 export interface GuideSubject extends GuideTarget {
@@ -50,15 +51,17 @@ export async function mergeGuides(
   ours: readonly GuideSubject[],
   sources: readonly KeptGuide[],
   nowMs: number,
+  signal?: AbortSignal,
 ): Promise<MergedGuide> {
   const entries = [];
   const icons = new Map<string, XmlElement>();
-  for (const source of sources) entries.push(await entriesOf(source, { ours, nowMs, icons }));
+  for (const source of sources) entries.push(await entriesOf(source, { ours, nowMs, icons, signal }));
   const packed = new PackedText();
   await packed.write(tvBegin({ 'generator-info-name': 'holdfast-publisher' }));
   for (const subject of ours) await packed.write(subjectText(subject, icons.get(subject.id)));
   const listed = new Map<string, readonly Listed[]>();
   for (const { id } of ours) {
+    signal?.throwIfAborted();
     const schedule = oneSchedule(entries.map((bySubject) => bySubject.get(id) ?? []));
     listed.set(
       id,
@@ -76,13 +79,14 @@ interface Wanted {
   readonly nowMs: number;
   /** Filled with those of the guide's channels. */
   readonly icons: Map<string, XmlElement>;
+  readonly signal: AbortSignal | undefined;
 }
 
-async function entriesOf(source: KeptGuide, { ours, nowMs, icons }: Wanted): Promise<Map<string, Entry[]>> {
+async function entriesOf(source: KeptGuide, { ours, nowMs, icons, signal }: Wanted): Promise<Map<string, Entry[]>> {
   const matches = matchChannels(ours, source.channels);
   const bySource = Map.groupBy(ours, ({ id }) => matches.get(id));
   const entries = new Map([...matches.keys()].map((id) => [id, [] as Entry[]]));
-  for await (const items of readXmltv(unpacked(source.gzip))) {
+  for await (const items of whileWanted(readXmltv(unpacked(source.gzip)), signal)) {
     for (const item of items) {
       const icon = item.kind === 'channel' ? elementOf(item.elements, 'icon') : undefined;
       for (const { id, guideNumber } of bySource.get(item.kind === 'channel' ? item.id : item.channel) ?? []) {

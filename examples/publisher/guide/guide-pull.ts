@@ -126,7 +126,10 @@ export class GuidePull implements Disposable {
     using limit = new TimeLimit(this.#times, this.#closing.signal);
     const pulled = await limit.race(this.source.pull({ etag, lastModified }, limit.signal));
     if (!pulled) return { etag, lastModified };
-    const kept = await takeIn(limit.guard(pulled.bytes), this.#kept, Date.now());
+    const kept = await takeIn(limit.guard(pulled.bytes), this.#kept, {
+      nowMs: Date.now(),
+      signal: this.#closing.signal,
+    });
     limit.signal.throwIfAborted();
     this.#kept = kept;
     await this.#toDisk(kept.gzip);
@@ -137,10 +140,11 @@ export class GuidePull implements Disposable {
 
   async #fromDisk(): Promise<KeptGuide | undefined> {
     try {
-      return await keptGuide(await readFile(this.#path));
+      return await keptGuide(await readFile(this.#path), this.#closing.signal);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT') this.#log.warn(`guide ${this.source.name}: ${this.#path} can't be used: ${message}`);
+      const isNews = code !== 'ENOENT' && !this.#closing.signal.aborted;
+      if (isNews) this.#log.warn(`guide ${this.source.name}: ${this.#path} can't be used: ${message}`);
       return undefined;
     }
   }
@@ -169,13 +173,11 @@ class TimeLimit implements Disposable {
   readonly #closing: AbortSignal;
   readonly #stallTimeoutMs: number;
   readonly #total: NodeJS.Timeout;
-  #stall: NodeJS.Timeout | undefined;
 
   constructor({ stallTimeoutMs, timeoutMs }: Times, closing: AbortSignal) {
     this.#closing = closing;
     this.#stallTimeoutMs = stallTimeoutMs;
     this.#total = setTimeout(() => this.#end(`it is not complete after ${timeoutMs / 1_000} s`), timeoutMs);
-    this.#moved();
     closing.addEventListener('abort', this.#close, { once: true });
     if (closing.aborted) this.#close();
   }
@@ -184,13 +186,18 @@ class TimeLimit implements Disposable {
     return this.#controller.signal;
   }
 
+  /** Only while the source is waited for, it is silent. */
   async race<T>(work: Promise<T>): Promise<T> {
     const { promise, reject } = Promise.withResolvers<never>();
     const give = () => reject(this.signal.reason);
     this.signal.addEventListener('abort', give, { once: true });
+    if (this.signal.aborted) give();
+    const why = `nothing came for ${this.#stallTimeoutMs / 1_000} s`;
+    const stall = setTimeout(() => this.#end(why), this.#stallTimeoutMs);
     try {
       return await Promise.race([work, promise]);
     } finally {
+      clearTimeout(stall);
       this.signal.removeEventListener('abort', give);
     }
   }
@@ -200,10 +207,10 @@ class TimeLimit implements Disposable {
     try {
       for (;;) {
         const { value, done } = await this.race(Promise.resolve(iterator.next()));
-        if (done) return;
-        this.#moved();
+        if (done) break;
         yield value;
       }
+      clearTimeout(this.#total);
     } finally {
       // What hangs can't be waited for.
       void Promise.resolve(iterator.return?.()).catch(() => {});
@@ -212,20 +219,11 @@ class TimeLimit implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#total);
-    clearTimeout(this.#stall);
     this.#closing.removeEventListener('abort', this.#close);
     this.#controller.abort();
   }
 
   readonly #close = (): void => this.#controller.abort(this.#closing.reason);
-
-  #moved(): void {
-    clearTimeout(this.#stall);
-    this.#stall = setTimeout(
-      () => this.#end(`nothing came for ${this.#stallTimeoutMs / 1_000} s`),
-      this.#stallTimeoutMs,
-    );
-  }
 
   #end(why: string): void {
     this.#controller.abort(new GuideError(why));

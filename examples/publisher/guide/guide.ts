@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { redactCredentials } from 'holdfast';
 import type { Logger } from '../log.ts';
 import { replaceFile } from '../state/json-file.ts';
+import { GuideError } from './errors.ts';
 import type { KeptGuide } from './guide-intake.ts';
 import { type GuideSubject, type Listed, type MergedGuide, mergeGuides } from './guide-merge.ts';
 import { GuidePull, idOf, type PullListener, type PullTimes } from './guide-pull.ts';
@@ -42,6 +43,8 @@ export class Guide implements AsyncDisposable, PullListener {
   readonly #records: GuideRecords;
   readonly #said = new Map<string, string>();
   readonly #tidying: NodeJS.Timeout;
+  /** Once what was kept of it was looked for. */
+  readonly #isRead = Promise.withResolvers<void>();
   readonly #started = Promise.withResolvers<void>();
   #pulls: readonly GuidePull[] = [];
   #document: GuideDocument | undefined;
@@ -53,7 +56,7 @@ export class Guide implements AsyncDisposable, PullListener {
   #isStale = false;
   /** Once what was kept of all sources is known: a guide that was made before would lack it. */
   #isReady = false;
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(options: GuideOptions) {
     this.#options = options;
@@ -66,6 +69,7 @@ export class Guide implements AsyncDisposable, PullListener {
   /** Serves at once what was kept; resolves when all that was kept is known. Pulls go on after that. */
   async start(sources: readonly GuideSource[]): Promise<void> {
     await this.#fromDisk();
+    this.#isRead.resolve();
     await this.setSources(sources);
     this.#isReady = true;
     this.#started.resolve();
@@ -84,11 +88,17 @@ export class Guide implements AsyncDisposable, PullListener {
     this.changed();
   }
 
-  /** The newest; of a first start, when it is made. */
+  /**
+   * The newest; of a first start, when it is made.
+   *
+   * @throws GuideError if there is none.
+   */
   async document(): Promise<GuideDocument> {
-    await this.#started.promise;
+    await this.#isRead.promise;
+    if (!this.#document) await this.#started.promise;
     if (!this.#document) await this.#merge();
-    return this.#document as GuideDocument;
+    if (!this.#document) throw new GuideError('the guide is not made yet');
+    return this.#document;
   }
 
   /** What is on now on a channel of ours, and what after that. */
@@ -115,7 +125,7 @@ export class Guide implements AsyncDisposable, PullListener {
   }
 
   changed(): void {
-    if (!this.#isReady || this.#isClosed || this.#settling) return;
+    if (!this.#isReady || this.#closing.signal.aborted || this.#settling) return;
     this.#settling = setTimeout(() => {
       this.#settling = undefined;
       void this.#merge();
@@ -137,7 +147,9 @@ export class Guide implements AsyncDisposable, PullListener {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort(new GuideError('the guide is closed'));
+    this.#isRead.resolve();
+    this.#started.resolve();
     clearInterval(this.#tidying);
     clearTimeout(this.#settling);
     for (const pull of this.#pulls) pull[Symbol.dispose]();
@@ -155,11 +167,12 @@ export class Guide implements AsyncDisposable, PullListener {
   }
 
   async #mergeAll(): Promise<void> {
-    while (this.#isStale && !this.#isClosed) {
+    while (this.#isStale && !this.#closing.signal.aborted) {
       this.#isStale = false;
       try {
         await this.#mergeOnce();
       } catch (error) {
+        if (this.#closing.signal.aborted) return;
         this.#options.log.error(`the guide could not be made, it stays as it was: ${(error as Error).message}`);
       }
     }
@@ -170,7 +183,7 @@ export class Guide implements AsyncDisposable, PullListener {
     const sources = this.#pulls.flatMap(({ kept }) => kept ?? []);
     // Before the devices are heard of there is nothing to make a guide of; what was kept is better.
     if (subjects.length === 0 && this.#document) return;
-    const merged = await mergeGuides(subjects, sources, Date.now());
+    const merged = await mergeGuides(subjects, sources, Date.now(), this.#closing.signal);
     this.#merged = merged;
     const document = documentOf(merged.gzip, new Date());
     if (document.hash === this.#document?.hash) return;

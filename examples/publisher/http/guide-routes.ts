@@ -8,6 +8,9 @@ import { sendJson, sendProblem } from './responses.ts';
 import type { Routes } from './router.ts';
 import type { ChannelView, ProgrammeView } from './views.ts';
 
+/** A first guide takes so long, mostly. */
+const RETRY_AFTER_S = 10;
+
 /** `/xmltv.xml` for players, `/api/guide` for the page. */
 export function guideRoutes(guide: Guide, channels: Channels): Routes {
   return {
@@ -17,7 +20,9 @@ export function guideRoutes(guide: Guide, channels: Channels): Routes {
 }
 
 async function sendGuide(request: IncomingMessage, response: ServerResponse, guide: Guide): Promise<void> {
-  const { gzip, hash, changedAt } = await guide.document();
+  const document = await guide.document().catch((error) => sendNone(response, error));
+  if (!document) return;
+  const { gzip, hash, changedAt } = document;
   const isPacked = acceptsGzip(request);
   // A tag is of the bytes that are sent, and these are not the same.
   const etag = `"${hash}${isPacked ? '-gzip' : ''}"`;
@@ -35,8 +40,13 @@ async function sendGuide(request: IncomingMessage, response: ServerResponse, gui
   else await pipeline(unpacked(gzip), response).catch(() => response.destroy());
 }
 
+function sendNone(response: ServerResponse, error: Error): void {
+  response.setHeader('Retry-After', RETRY_AFTER_S);
+  sendProblem(response, { status: 503, title: 'No guide', detail: error.message });
+}
+
 function acceptsGzip({ headers }: IncomingMessage): boolean {
-  return /(^|,)\s*(gzip|x-gzip|\*)\s*(;\s*q=(1|0\.\d*[1-9])\d*\s*)?(,|$)/i.test(
+  return /(^|,)\s*(gzip|x-gzip|\*)\s*(;\s*q=(1(\.0{0,3})?|0\.\d*[1-9]\d*)\s*)?(,|$)/i.test(
     String(headers['accept-encoding'] ?? ''),
   );
 }

@@ -1,0 +1,42 @@
+import type { Span } from './guide-overlap.ts';
+
+/** What has no end lasts no longer than this, if nothing follows. */
+export const LONGEST_MS: number = 12 * 3_600_000;
+
+/** The times of one channel that a document says something about. */
+export class GuideSpans {
+  /** In order, and apart from each other. */
+  readonly #taken: { readonly startMs: number; stopMs: number }[] = [];
+
+  constructor(spans: readonly Span[]) {
+    const sorted = spans.toSorted((one, other) => one.startMs - other.startMs);
+    for (const [index, { startMs, stopMs }] of sorted.entries()) {
+      const nextMs = sorted[index + 1]?.startMs ?? startMs + 1;
+      this.#take(startMs, stopMs ?? Math.min(nextMs, startMs + LONGEST_MS));
+    }
+  }
+
+  /** Of what has no end, whether it begins in one. */
+  overlaps({ startMs, stopMs = startMs }: Span): boolean {
+    const last = this.#taken[this.#countBefore(Math.max(stopMs, startMs + 1)) - 1];
+    return last !== undefined && last.stopMs > startMs;
+  }
+
+  #take(startMs: number, stopMs: number): void {
+    const last = this.#taken.at(-1);
+    const endMs = Math.max(stopMs, startMs + 1);
+    if (last && last.stopMs >= startMs) last.stopMs = Math.max(last.stopMs, endMs);
+    else this.#taken.push({ startMs, stopMs: endMs });
+  }
+
+  /** How many begin before a time. */
+  #countBefore(atMs: number): number {
+    let [low, high] = [0, this.#taken.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#taken[middle]?.startMs ?? atMs) < atMs) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
