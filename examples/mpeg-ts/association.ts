@@ -1,7 +1,5 @@
+import { crc32 } from './crc.ts';
 import { PACKET_BYTES, SYNC_BYTE } from './packet.ts';
-
-/** Made at the first use: what each byte does to the checksum of MPEG-TS (polynomial 04C11DB7, the highest bit first). */
-let table: Uint32Array | undefined;
 
 /** A packet with a program association table of one program (ISO/IEC 13818-1, 2.4.4.3); its continuity counter is 0. */
 export function associationPacket(program: number, mapPid: number): Buffer {
@@ -15,17 +13,4 @@ export function associationPacket(program: number, mapPid: number): Buffer {
   section.writeUInt16BE(0xe000 | mapPid, 10);
   section.writeUInt32BE(crc32(section.subarray(0, 12)), 12);
   return packet;
-}
-
-function crc32(bytes: Buffer): number {
-  table ??= Uint32Array.from({ length: 256 }, (_, byte) => remainderOf(byte));
-  let crc = 0xffff_ffff;
-  for (const byte of bytes) crc = ((crc << 8) ^ (table[(crc >>> 24) ^ byte] as number)) >>> 0;
-  return crc;
-}
-
-function remainderOf(byte: number): number {
-  let crc = byte << 24;
-  for (let bit = 0; bit < 8; bit++) crc = crc < 0 ? (crc << 1) ^ 0x04c1_1db7 : crc << 1;
-  return crc >>> 0;
 }

@@ -1,6 +1,6 @@
 import type { JoinPoint } from 'holdfast';
 import { isInSync, PACKET_BYTES, type Packet, packetAt } from './packet.ts';
-import { type ElementaryStream, type Program, ProgramTables } from './tables.ts';
+import { type ElementaryStream, leads, type Program, ProgramTables } from './tables.ts';
 
 /** A start code of video is `00 00 01` and a byte that says what starts. */
 const START_CODE = Buffer.from([0, 0, 1]);
@@ -80,11 +80,10 @@ class JoinPointScanner {
   /** Where one has to begin to play from this packet on, if one can. */
   #beginOf({ pid, isRandomAccess, payload }: Packet): number | undefined {
     const { programs } = this.#tables;
-    const hasVideo = programs.some((program) => program.hasVideo);
     for (const program of programs) {
       const stream = program.streams.get(pid);
-      if (!stream || stream.isVideo !== hasVideo) continue;
-      const canBegin = !hasVideo || isRandomAccess || beginsGroup(payload, stream);
+      if (!stream || !leads(stream, programs)) continue;
+      const canBegin = !stream.isVideo || isRandomAccess || beginsGroup(payload, stream);
       if (canBegin && this.#leads(program, programs)) return program.headersAt;
     }
     return undefined;

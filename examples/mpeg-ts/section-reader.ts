@@ -1,3 +1,4 @@
+import { crc32 } from './crc.ts';
 import type { Packet } from './packet.ts';
 
 /** What follows the last section in a packet. */
@@ -59,7 +60,8 @@ export class SectionReader {
   #sectionIn(bytes: Buffer): [] | [Section] {
     if (bytes.length < HEADER_BYTES + CRC_BYTES) return [];
     const versionAndCurrent = bytes[5] as number;
-    if ((versionAndCurrent & 1) === 0) return [];
+    // A damaged one would send every reader elsewhere until the next.
+    if ((versionAndCurrent & 1) === 0 || crc32(bytes) !== 0) return [];
     return [
       {
         tableId: bytes[0] as number,

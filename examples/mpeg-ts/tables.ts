@@ -26,11 +26,56 @@ const VIDEO: ReadonlyMap<number, BeginOfGroup> = new Map([
   [0xea, isNothing],
 ]);
 
-/** What is known of an elementary stream by its type. */
+/** By stream type, for people. */
+const CODECS: ReadonlyMap<number, string> = new Map([
+  ...([
+    [0x01, 'MPEG-1 video'],
+    [0x02, 'MPEG-2 video'],
+    [0x10, 'MPEG-4 video'],
+    [0x1b, 'H.264'],
+    [0x24, 'HEVC'],
+    [0x33, 'VVC'],
+    [0x42, 'AVS video'],
+    [0xea, 'VC-1'],
+  ] as const),
+  ...([
+    [0x03, 'MPEG audio'],
+    [0x04, 'MPEG audio'],
+    [0x0f, 'AAC'],
+    [0x11, 'AAC in LATM'],
+    [0x81, 'AC-3'],
+    [0x82, 'DTS'],
+    [0x86, 'DTS'],
+    [0x87, 'E-AC-3'],
+  ] as const),
+]);
+
+/** Private data, whose descriptors tell what it is: so DVB carries sound that MPEG has no type for (EN 300 468, annex D). */
+const PRIVATE = 0x06;
+const DESCRIBED: ReadonlyMap<number, string> = new Map([
+  [0x6a, 'AC-3'],
+  [0x7a, 'E-AC-3'],
+  [0x7b, 'DTS'],
+  [0x7c, 'AAC'],
+]);
+const REGISTRATION = 0x05;
+const REGISTERED: ReadonlyMap<string, string> = new Map([
+  ['AC-3', 'AC-3'],
+  ['EAC3', 'E-AC-3'],
+  ['DTS1', 'DTS'],
+  ['DTS2', 'DTS'],
+  ['DTS3', 'DTS'],
+  ['Opus', 'Opus'],
+]);
+
+/** What is known of an elementary stream by its type and its descriptors. */
 export interface ElementaryStream {
   /** What it holds, as the map table says it. */
   readonly type: number;
+  /** The same by name; undefined for data, and for what is not known. */
+  readonly codec: string | undefined;
   readonly isVideo: boolean;
+  readonly isSound: boolean;
   readonly beginsGroup: BeginOfGroup;
 }
 
@@ -119,11 +164,33 @@ function streamsIn(map: Buffer): Map<number, ElementaryStream> {
   const streams = new Map<number, ElementaryStream>();
   let at = map.length < 4 ? map.length : 4 + (map.readUInt16BE(2) & 0x0fff);
   while (at + 5 <= map.length) {
-    const type = map[at] as number;
-    const beginsGroup = VIDEO.get(type);
-    const pid = map.readUInt16BE(at + 1) & 0x1fff;
-    streams.set(pid, { type, isVideo: beginsGroup !== undefined, beginsGroup: beginsGroup ?? isNothing });
-    at += 5 + (map.readUInt16BE(at + 3) & 0x0fff);
+    const end = at + 5 + (map.readUInt16BE(at + 3) & 0x0fff);
+    streams.set(map.readUInt16BE(at + 1) & 0x1fff, streamOf(map[at] as number, map.subarray(at + 5, end)));
+    at = end;
   }
   return streams;
+}
+
+function streamOf(type: number, descriptors: Buffer): ElementaryStream {
+  const beginsGroup = VIDEO.get(type);
+  const isVideo = beginsGroup !== undefined;
+  const codec = type === PRIVATE ? describedIn(descriptors) : CODECS.get(type);
+  return { type, codec, isVideo, isSound: codec !== undefined && !isVideo, beginsGroup: beginsGroup ?? isNothing };
+}
+
+function describedIn(descriptors: Buffer): string | undefined {
+  for (let at = 0; at + 2 <= descriptors.length; at += 2 + (descriptors[at + 1] as number)) {
+    const tag = descriptors[at] as number;
+    const codec =
+      tag === REGISTRATION ? REGISTERED.get(descriptors.toString('latin1', at + 2, at + 6)) : DESCRIBED.get(tag);
+    if (codec !== undefined) return codec;
+  }
+  return undefined;
+}
+
+/** Whether a player of these programs begins with such a stream: pictures if there are any, else sound, else whatever there is. */
+export function leads(stream: ElementaryStream, programs: readonly Program[]): boolean {
+  const all = programs.flatMap(({ streams }) => [...streams.values()]);
+  if (all.some(({ isVideo }) => isVideo)) return stream.isVideo;
+  return stream.isSound || !all.some(({ isSound }) => isSound);
 }

@@ -228,8 +228,7 @@ export class Publisher implements AsyncDisposable {
     this.#told.feed[Symbol.dispose]();
     await this.#catalogue[Symbol.asyncDispose]();
     await Promise.all([this.#outputs[Symbol.asyncDispose](), this.#channels[Symbol.asyncDispose]()]);
-    await this.#controls.supervisor.close();
-    await this.#controls.pool.close();
+    await this.#controls[Symbol.asyncDispose]();
     await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#simulator?.close()]);
     await this.#device?.lineup.settled();
     await this.#state[Symbol.asyncDispose]();

@@ -1,5 +1,7 @@
-import { HoldfastError, redactCredentials } from 'holdfast';
+import { HoldfastError, type RestartRefusedError, redactCredentials } from 'holdfast';
 import type { SwitchReason } from './channel/switches.ts';
+
+type RestartRefusal = Pick<RestartRefusedError, 'why' | 'retryAfterMs'>;
 
 /** A tuner is needed and none is free. Viewers are told so at once, and when to come again. */
 export class NoTunerError extends HoldfastError {
@@ -162,6 +164,43 @@ export class EncoderStalledError extends HoldfastError {
     super(
       `ffmpeg of ${rendition} takes its input and has written nothing for ${timeoutMs} ms (stallTimeoutMs)${words}`,
     );
+  }
+}
+
+/** An encoder was to start, and its channel gave nothing; its cause is what that failed with, or that it took too long. */
+export class NothingToEncodeError extends HoldfastError {
+  readonly code = 'PUBLISHER_NOTHING_TO_ENCODE';
+  override readonly retryable = true;
+
+  constructor(rendition: string, cause: unknown) {
+    const why = cause instanceof Error ? ` (${cause.message})` : '';
+    super(`there was nothing to encode for ${rendition}: its channel gave nothing${why}`, { cause });
+  }
+}
+
+/** The tracks of a channel have changed twice in a moment. */
+export class TracksUnsteadyError extends HoldfastError {
+  readonly code = 'PUBLISHER_TRACKS_UNSTEADY';
+  override readonly retryable = true;
+
+  constructor(rendition: string, withinMs: number) {
+    super(`the tracks of what is encoded for ${rendition} changed twice within ${withinMs} ms`);
+  }
+}
+
+/** An encoder has failed, and is not started again now. */
+export class EncoderHeldBackError extends HoldfastError {
+  readonly code = 'PUBLISHER_ENCODER_HELD_BACK';
+  override readonly retryable = true;
+  override readonly retryAfterMs: number;
+
+  constructor(rendition: string, { why, retryAfterMs }: RestartRefusal, cause?: unknown) {
+    const seconds = Math.ceil(retryAfterMs / 1_000);
+    super(
+      `the encoder of ${rendition} is not started again for ${seconds} s (${why}); the stream as it comes can be watched`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

@@ -10,6 +10,7 @@ import {
   ReadyTimeoutError,
   RestartRefusedError,
   redactCredentials,
+  ServiceEndedError,
   SourceBusyError,
   SourceStartTimeoutError,
   SpawnError,
@@ -26,13 +27,17 @@ import {
   type TunerStatus,
 } from '../hdhomerun/index.ts';
 import {
+  EncoderHeldBackError,
   EncoderStalledError,
   HardwareError,
   NoTunerError,
+  NothingToEncodeError,
+  NotMpegTsError,
   PublisherFullError,
   RelayLoopError,
   SourceLateError,
   SourcesFailedError,
+  TracksUnsteadyError,
 } from './errors.ts';
 
 /** When a viewer who finds every tuner taken may try again. */
@@ -92,6 +97,12 @@ const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error,
   [RelayLoopError, { status: 508, title: 'Publishers relay this channel in a circle', blame: 'source' }],
   [HardwareError, { ...UNENCODED, blame: 'here' }],
   [EncoderStalledError, UNENCODED],
+  [TracksUnsteadyError, UNENCODED],
+  [NothingToEncodeError, { status: 503, title: 'The channel gives nothing', blame: 'elsewhere' }],
+  [
+    EncoderHeldBackError,
+    { status: 503, title: 'The encoder failed a moment ago', blame: 'here', deviceError: '807 No Video Data' },
+  ],
   [LockDirectoryError, { ...UNREADABLE, blame: 'here' }],
 ];
 
@@ -117,6 +128,16 @@ export function blameOf(error: unknown): Blame {
 export function isFaultOfSource(error: unknown): boolean {
   return blameOf(error) === 'source';
 }
+
+/** That an encoder failed, and not what it was to encode, or that there was no place for it. */
+export function isFaultOfEncoder(error: unknown): boolean {
+  return OF_ENCODERS.some((kind) => error instanceof kind);
+}
+
+const OF_ENCODERS = [
+  ...[ChildExitError, ReadyTimeoutError, ServiceEndedError, NotMpegTsError],
+  ...[EncoderStalledError, TracksUnsteadyError],
+];
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof SourcesFailedError) return { ...failureOf(error.cause), ...ownWords(error) };

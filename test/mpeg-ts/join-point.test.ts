@@ -179,7 +179,19 @@ test.each([
 function section(tableId: number, id: number, isCurrent: boolean, content: readonly number[], number = 0): Buffer {
   const length = 5 + content.length + 4;
   const head = [tableId, 0xb0 | (length >> 8), length & 0xff, id >> 8, id & 0xff, 0xc0 | Number(isCurrent), number, 0];
-  return Buffer.from([...head, ...content, 0, 0, 0, 0]);
+  return Buffer.from([...head, ...content, ...checksumOf([...head, ...content])]);
+}
+
+/** Bit by bit, as ISO/IEC 13818-1 tells it in annex A. */
+function checksumOf(bytes: readonly number[]): number[] {
+  let crc = 0xffff_ffff;
+  for (const byte of bytes) {
+    for (let bit = 7; bit >= 0; bit--) {
+      const isOdd = (crc >>> 31) ^ ((byte >> bit) & 1);
+      crc = ((crc << 1) ^ (isOdd ? 0x04c1_1db7 : 0)) >>> 0;
+    }
+  }
+  return [24, 16, 8, 0].map((shift) => (crc >>> shift) & 0xff);
 }
 
 /** The packets of sections that follow one another without a gap; of a PID one table must begin where the last ended. */
@@ -297,6 +309,27 @@ describe('tables', () => {
     ],
   ])('%s', (_, tables) => {
     expect(pictured(...tables)).toEqual([0]);
+  });
+
+  test('of which a bit is wrong change nothing', () => {
+    const [association, map] = [programs([0x100]), program(0x100, 1, 0x101)];
+    const damaged = (packet: Buffer, at: number) => {
+      const copy = Buffer.from(packet);
+      copy[at] = (copy[at] as number) ^ 0x04;
+      return copy;
+    };
+    // The PID of the map table, and that of the pictures.
+    expect(pictured(damaged(association, 16), map)).toEqual([]);
+    expect(pictured(association, map, damaged(association, 16))).toEqual([0]);
+    expect(pictured(association, map, damaged(map, 19))).toEqual([0]);
+  });
+
+  test('of radio with data name no begin but a frame of sound', () => {
+    const subtitles = 0x06;
+    const radio = packets(0x100, map(1, [...stream(subtitles, 0x101), ...stream(SOUND, 0x102)]));
+    const tables = Buffer.concat([programs([0x100]), radio]);
+    expect(every(Buffer.concat([tables, picture(0x101)]))).toEqual([]);
+    expect(every(Buffer.concat([tables, picture(0x101), picture(0x102)]))).toEqual([0]);
   });
 
   test('a map table that lacks its second packet, or has that of another, is none', () => {

@@ -8,6 +8,7 @@ import type { Logger } from '../log.ts';
 import { Relay } from '../pipeline/relay.ts';
 import type { RenditionSettings } from '../pipeline/rendition.ts';
 import { Renditions } from '../pipeline/renditions.ts';
+import { OUTSIDE_RETRY_MS } from '../pipeline/told-to-end.ts';
 import {
   ChannelSource,
   type ChannelSourceOwner,
@@ -24,9 +25,6 @@ import type { Switch, SwitchReason } from './switches.ts';
 export interface ChannelSettings extends ChannelSourceSettings, RenditionSettings {
   readonly closeAfterMs: number;
 }
-
-/** What ended a source from outside may be about to end this publisher as well. */
-const OUTSIDE_RETRY_MS = 1_000;
 
 /**
  * One channel: a hub whose source is the first of its list that can be read, with the lock of it under every name. Nothing

@@ -5,6 +5,7 @@ import type { Source } from '../directory/directory.ts';
 import { noTunerErrorOr } from '../failure.ts';
 import type { Logger } from '../log.ts';
 import { type OpenSource, openSource, type SourceEnd } from '../pipeline/open-source.ts';
+import { isToldToEnd } from '../pipeline/told-to-end.ts';
 import { identify } from './source-identity.ts';
 import { forgetHeld, keysOf, lockSource } from './source-locks.ts';
 import { busyTunersOf } from './tuner-check.ts';
@@ -148,13 +149,4 @@ export class ReadSource implements AsyncDisposable {
       await this.#release();
     }
   }
-}
-
-/** ffmpeg, which catches signals, ends with this. */
-const ENDED_BY_SIGNAL = 255;
-
-function isToldToEnd({ reason, code, signal, stderrTail }: ChildExit): boolean {
-  if (reason !== 'exited') return false;
-  const isOfFfmpeg = code === ENDED_BY_SIGNAL && !/not permitted/.test(stderrTail);
-  return signal === 'SIGTERM' || signal === 'SIGINT' || isOfFfmpeg;
 }

@@ -5,30 +5,25 @@ import type { Profile } from '../config/schema.ts';
 import { NotSegmentedError } from '../errors.ts';
 import { Segmenter } from './segmenter.ts';
 
-const H264 = 0x1b;
-const AAC = 0x0f;
-const FLV_SOUND: readonly number[] = [0x03, 0x04, AAC];
-const NAMES: Readonly<Record<number, string>> = {
-  ...{ 1: 'MPEG-1 video', 2: 'MPEG-2 video', 36: 'HEVC', 17: 'AAC in LATM' },
-  ...{ 129: 'AC-3', 130: 'DTS', 134: 'DTS', 135: 'E-AC-3' },
-};
-/** What is sound, or may be: MPEG, AAC in either form, AC-3, DTS, E-AC-3. */
-const SOUND: readonly number[] = [0x03, 0x04, AAC, 0x11, 0x81, 0x82, 0x86, 0x87];
-
 /** Browsers play MPEG-TS by way of their media source extensions, all of which have H.264 and AAC and few anything else. */
-export function playsInBrowsers({ streams }: Program): boolean {
-  const all = [...streams.values()];
-  const sounds = all.filter(({ type }) => SOUND.includes(type));
-  return all.every(({ isVideo, type }) => !isVideo || type === H264) && sounds.every(({ type }) => type === AAC);
+const OF_BROWSERS: readonly string[] = ['H.264', 'AAC'];
+const OF_FLV: readonly string[] = [...OF_BROWSERS, 'MPEG audio'];
+
+export function playsInBrowsers(program: Program): boolean {
+  return foreignTo(OF_BROWSERS, program).length === 0;
 }
 
 /** Why FLV, and so RTMP, can't carry a program; undefined if it can. */
-export function flvComplaint({ streams }: Program): string | undefined {
-  const all = [...streams.values()];
-  const isForeign = ({ type, isVideo }: ElementaryStream) =>
-    isVideo ? type !== H264 : SOUND.includes(type) && !FLV_SOUND.includes(type);
-  const foreign = all.filter(isForeign).map(({ type }) => NAMES[type] ?? `stream type 0x${type.toString(16)}`);
+export function flvComplaint(program: Program): string | undefined {
+  const foreign = foreignTo(OF_FLV, program).map(({ type, codec }) => codec ?? `stream type 0x${type.toString(16)}`);
   return foreign.length === 0 ? undefined : `RTMP carries H.264 with AAC or MP3, and this is ${foreign.join(' with ')}`;
+}
+
+/** Pictures and sound in other codecs; data is left out by who plays it. */
+function foreignTo(codecs: readonly string[], { streams }: Program): ElementaryStream[] {
+  return [...streams.values()].filter(
+    ({ codec, isVideo, isSound }) => (isVideo || isSound) && !codecs.includes(codec ?? ''),
+  );
 }
 
 /** What a channel gives, which is kept open until this is disposed of. Rejects with what the channel fails by. */

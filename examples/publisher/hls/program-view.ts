@@ -1,4 +1,4 @@
-import { type Packet, type Program, ProgramTables } from '../../mpeg-ts/index.ts';
+import { leads, type Packet, type Program, ProgramTables } from '../../mpeg-ts/index.ts';
 
 /** More than any map table has. */
 const MAX_MAP_PACKETS = 8;
@@ -37,8 +37,10 @@ export class ProgramView {
   /** The program that players show by this stream: one with pictures by those, one without by its sound. */
   programLedBy(pid: number): Program | undefined {
     const { programs } = this.#tables;
-    const hasVideo = programs.some((program) => program.hasVideo);
-    return programs.find(({ streams }) => streams.get(pid)?.isVideo === hasVideo);
+    return programs.find(({ streams }) => {
+      const stream = streams.get(pid);
+      return stream && leads(stream, programs);
+    });
   }
 
   #programsAt(pid: number): readonly Program[] {
@@ -52,5 +54,10 @@ export function isSameProgram(a: Program, b: Program): boolean {
 }
 
 function signatureOf({ number, mapPid, clockPid, streams }: Program): string {
-  return JSON.stringify([number, mapPid, clockPid, ...Array.from(streams, ([pid, { type }]) => [pid, type])]);
+  return JSON.stringify([
+    number,
+    mapPid,
+    clockPid,
+    ...Array.from(streams, ([pid, { type, codec }]) => [pid, type, codec]),
+  ]);
 }

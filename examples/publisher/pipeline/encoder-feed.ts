@@ -1,27 +1,42 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ManagedChild, Subscription } from 'holdfast';
-import { EncoderStalledError } from '../errors.ts';
+import { EncoderStalledError, TracksUnsteadyError } from '../errors.ts';
+import { feed } from './feed.ts';
+import { TrackWatch } from './track-watch.ts';
 
 /** Where nothing came for longer than this, nothing could be encoded either. */
 const PAUSE_MS = 1_000;
 
+export interface EncoderFeedTerms {
+  /** Of what is encoded. */
+  readonly name: string;
+  readonly stallTimeoutMs: number;
+  /** The channel goes on with other tracks, and the encoder is given no more. What it throws is a failure of the encoder. */
+  readonly onOtherTracks: () => void;
+}
+
 /** What a channel gives, as the stdin of an encoder. */
 export class EncoderFeed implements AsyncDisposable {
   readonly #subscription: Subscription & AsyncIterable<Buffer>;
-  readonly #name: string;
-  readonly #stallTimeoutMs: number;
+  readonly #terms: EncoderFeedTerms;
   #isOver = false;
+  #fedAt = Number.NEGATIVE_INFINITY;
+  /** Whether it waits for the encoder. */
+  #isFull = false;
 
-  constructor(subscription: Subscription & AsyncIterable<Buffer>, name: string, stallTimeoutMs: number) {
+  constructor(subscription: Subscription & AsyncIterable<Buffer>, terms: EncoderFeedTerms) {
     this.#subscription = subscription;
-    this.#name = name;
-    this.#stallTimeoutMs = stallTimeoutMs;
+    this.#terms = terms;
   }
 
-  /** Whether the channel is over, and the encoder ends for that. */
+  /** Whether there is no more for the encoder, which ends for that. */
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** Whether the channel gives nothing, so that an encoder can't either. */
+  get isStarved(): boolean {
+    return this.#isOver || (!this.#isFull && performance.now() - this.#fedAt > PAUSE_MS);
   }
 
   /** Resolves when the channel gives something; rejects with what it failed with. */
@@ -29,11 +44,16 @@ export class EncoderFeed implements AsyncDisposable {
     return this.#subscription.live;
   }
 
-  /** Once. What breaks it breaks the encoder's stdout, whose reader is told. */
-  start(child: ManagedChild): void {
+  /** Once. What breaks it breaks the encoder's stdout, whose reader is told; rejects with it, and never resolves. */
+  start(child: ManagedChild): Promise<never> {
     // That nobody reads is told by the child's end.
     child.stdin?.on('error', () => {});
-    this.#run(child).catch((error: Error) => child.stdout?.destroy(error));
+    return new Promise((_, reject) => {
+      this.#run(child).catch((error: Error) => {
+        child.stdout?.destroy(error);
+        reject(error);
+      });
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -41,28 +61,34 @@ export class EncoderFeed implements AsyncDisposable {
   }
 
   async #run(child: ManagedChild): Promise<void> {
-    const progress = new Progress(child.stdout as Socket, this.#stallTimeoutMs);
     try {
-      for await (const slice of this.#subscription) {
-        if (progress.isStalled) throw new EncoderStalledError(this.#name, this.#stallTimeoutMs, child.stderrTail());
-        await write(child, slice);
-      }
+      await this.#feed(child);
+      this.#isOver = true;
     } catch (error) {
-      this.#isOver = !(error instanceof EncoderStalledError);
+      this.#isOver = !isOfEncoder(error);
       throw error;
     }
-    this.#isOver = true;
     child.stdin?.end();
+  }
+
+  async #feed(child: ManagedChild): Promise<void> {
+    const { name, stallTimeoutMs, onOtherTracks } = this.#terms;
+    const progress = new Progress(child.stdout as Socket, stallTimeoutMs);
+    const tracks = new TrackWatch();
+    for await (const slice of this.#subscription) {
+      if (tracks.hasChanged(slice)) return onOtherTracks();
+      if (progress.isStalled) throw new EncoderStalledError(name, stallTimeoutMs, child.stderrTail());
+      this.#isFull = true;
+      await feed(child, slice);
+      this.#isFull = false;
+      this.#fedAt = performance.now();
+    }
   }
 }
 
-/** Waits where it is full, as long as there is somebody to empty it. */
-async function write({ stdin, exited }: ManagedChild, slice: Buffer): Promise<void> {
-  if (!stdin?.writable || stdin.write(slice)) return;
-  const gone = new AbortController();
-  const drained = once(stdin, 'drain', { signal: gone.signal }).catch(() => {});
-  await Promise.race([drained, exited]);
-  gone.abort();
+/** What else it fails with is of the channel. */
+function isOfEncoder(error: unknown): boolean {
+  return error instanceof EncoderStalledError || error instanceof TracksUnsteadyError;
 }
 
 /** Whether an encoder gives something for what it is given. */

@@ -15,8 +15,8 @@ export interface EncoderTerms {
   readonly startTimeoutMs: number;
   /** It is ended when it has written nothing for so long. */
   readonly stallTimeoutMs?: number | undefined;
-  /** Writes to its stdin, from before its first byte on. @default it has none */
-  readonly feed?: ((child: ManagedChild) => void) | undefined;
+  /** Writes to its stdin, from before its first byte on; rejects when it can't go on. @default it has none */
+  readonly feed?: ((child: ManagedChild) => Promise<never>) | undefined;
 }
 
 /**
@@ -25,10 +25,14 @@ export interface EncoderTerms {
  */
 export async function startEncoder(ffmpeg: string, args: string[], terms: EncoderTerms): Promise<ManagedChild> {
   const { startTimeoutMs: timeoutMs, feed, holds, ...options } = terms;
-  let unplayable: (() => Error) | undefined;
+  let unplayable: (() => unknown) | undefined;
   const when = async (child: ManagedChild): Promise<void> => {
-    feed?.(child);
-    const begin = await peek(child.stdout as Readable);
+    const broken = feed?.(child).catch((error) => {
+      unplayable = () => error;
+      throw error;
+    });
+    const begun = peek(child.stdout as Readable);
+    const begin = await (broken ? Promise.race([begun, broken]) : begun);
     const codecs = codecsNotCarried(child.stderrTail());
     if (begin[0] !== SYNC_BYTE) unplayable = () => new NotMpegTsError(ffmpeg, begin, child.stderrTail());
     else if (codecs.length > 0) unplayable = () => new CodecNotCarriedError(codecs);

@@ -1,13 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
 import {
+  type AttemptContext,
   type ChildExit,
   ChildExitError,
   FanoutHub,
   type FanoutReopen,
   type FanoutSourceContext,
-  type ManagedChild,
-  type ProcessLease,
   ReadyTimeoutError,
   RestartRefusedError,
   type SourceHandle,
@@ -16,15 +14,17 @@ import {
 } from 'holdfast';
 import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
 import type { Controls } from '../controls.ts';
-import { EncoderStalledError } from '../errors.ts';
-import { type Failure, failureOf } from '../failure.ts';
+import { EncoderHeldBackError, NothingToEncodeError, TracksUnsteadyError } from '../errors.ts';
+import { type Failure, failureOf, isFaultOfEncoder } from '../failure.ts';
 import type { Logger } from '../log.ts';
 import { startEncoder } from './encoder.ts';
 import { EncoderFeed } from './encoder-feed.ts';
+import { type Encoding, encodingOf, hasFailed } from './encoding.ts';
 import { fullPoolErrorOr } from './full-pool.ts';
 import type { HardwareEncoders } from './hardware.ts';
 import type { EncodedProfile } from './profiles.ts';
 import { renditionArguments, type VideoEncoder } from './rendition-arguments.ts';
+import { isToldToEnd, OUTSIDE_RETRY_MS } from './told-to-end.ts';
 
 /** What all renditions have in common. */
 export interface RenditionSettings {
@@ -51,6 +51,8 @@ export interface RenditionSource {
 const ENCODER_START_MS = 5_000;
 /** What viewers wait for when it was no fault of the encoder that it could not be started. */
 const RETRY_MS = 5_000;
+/** Tracks that change twice within this are no switch. */
+const UNSTEADY_MS = 1_500;
 /** What a channel keeps for who comes is encoded at once: a timeline is ahead of the clock by so much at most. */
 const AHEAD_MS = 2_500;
 
@@ -70,6 +72,9 @@ export class Rendition implements AsyncDisposable {
   #postponedUntil = 0;
   /** Where the next timeline begins, so that it follows the last. */
   #timelineMs = 0;
+  /** What the encoder that takes the place of this one is fed with. */
+  #next: { readonly feed: EncoderFeed; readonly leave: () => void } | undefined;
+  #changedAt = Number.NEGATIVE_INFINITY;
 
   constructor(profile: EncodedProfile, source: RenditionSource, settings: RenditionSettings, log: Logger) {
     this.profile = profile;
@@ -91,9 +96,8 @@ export class Rendition implements AsyncDisposable {
   /** What a viewer is told who comes while it is not tried, or its channel is not. */
   get refused(): Failure | undefined {
     if (this.hub.state === 'live') return undefined;
-    const verdict = this.#settings.controls.supervisor.canRestart(this.#id);
-    if (verdict.allowed) return this.#source.refused;
-    return failureOf(new RestartRefusedError(this.#id, verdict.why, verdict.retryAfterMs));
+    const verdict = this.#settings.controls.encoders.canRestart(this.#id);
+    return verdict.allowed ? this.#source.refused : failureOf(new EncoderHeldBackError(this.#id, verdict));
   }
 
   /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
@@ -103,37 +107,67 @@ export class Rendition implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#settings.controls.supervisor.stop(this.#id), this.hub.close()]);
+    this.#leaveNext();
+    await Promise.all([this.#settings.controls.encoders.stop(this.#id), this.hub.close()]);
   }
 
   /** The channel is opened first: what it fails with is no fault of the encoder, and costs no process. */
   async #open({ signal, use }: FanoutSourceContext): Promise<SourceHandle> {
-    const { ffmpeg, controls } = this.#settings;
-    const program = ffmpeg();
+    const program = this.#settings.ffmpeg();
     const feeds = (): EncoderFeed => use(this.#feed(signal));
-    const first = feeds();
+    const first = use(this.#takeNext() ?? this.#feed(signal));
     await first.live;
-    const encoding = await controls.supervisor.attempt(
-      this.#id,
-      ({ signal }) => this.#encode(program, { first, feeds, signal }),
-      { signal },
-    );
-    return encoding.handle;
+    try {
+      const open = ({ signal }: AttemptContext) => this.#encode(program, { first, feeds, signal });
+      return (await this.#settings.controls.encoders.attempt(this.#id, open, { signal })).handle;
+    } catch (error) {
+      if (error instanceof RestartRefusedError) throw new EncoderHeldBackError(this.#id, error, error.cause);
+      throw error;
+    }
   }
 
   #feed(signal: AbortSignal): EncoderFeed {
-    return new EncoderFeed(this.#source.feed(signal), this.#id, this.#settings.stallTimeoutMs);
+    return new EncoderFeed(this.#source.feed(signal), {
+      name: this.#id,
+      stallTimeoutMs: this.#settings.stallTimeoutMs,
+      onOtherTracks: () => this.#goOnWithOtherTracks(),
+    });
+  }
+
+  /**
+   * ffmpeg waits for the tracks that it found at its start. Another takes its place at once: that the channel goes on with
+   * another source is no failure of what encodes it. It never stops being watched meanwhile.
+   */
+  #goOnWithOtherTracks(): void {
+    const at = performance.now();
+    if (at - this.#changedAt < UNSTEADY_MS) throw new TracksUnsteadyError(this.#id, UNSTEADY_MS);
+    this.#changedAt = at;
+    this.#log.info(`channel ${this.#id}: its tracks are others now, it is encoded anew`);
+    const leaving = new AbortController();
+    this.#next = { feed: this.#feed(leaving.signal), leave: () => leaving.abort() };
+    this.hub.restart().catch(() => {});
+  }
+
+  #leaveNext(): void {
+    this.#next?.leave();
+    this.#next = undefined;
+  }
+
+  #takeNext(): EncoderFeed | undefined {
+    const next = this.#next;
+    this.#next = undefined;
+    return next?.feed;
   }
 
   /** By hardware if there is some; should that fail now, by the processor. */
-  async #encode(program: string, terms: EncodingTerms): Promise<Encoding> {
+  async #encode(program: string, { first, feeds, signal }: EncodingTerms): Promise<Encoding> {
     const { encoders } = this.#settings;
     const encoder = await encoders.encoder();
     try {
-      return await this.#start(program, encoder, terms.first, terms.signal);
+      return await this.#start(program, encoder, first, signal);
     } catch (error) {
-      if (terms.signal.aborted || !isOfEncoder(error) || !encoders.giveUp(encoder, error)) throw error;
-      return await this.#start(program, await encoders.encoder(), terms.feeds(), terms.signal);
+      if (signal.aborted || !isFaultOfEncoder(error) || !encoders.giveUp(encoder, error)) throw error;
+      return await this.#start(program, await encoders.encoder(), feeds(), signal);
     }
   }
 
@@ -151,19 +185,20 @@ export class Rendition implements AsyncDisposable {
       this.#log.info(`channel ${this.#id}: encoded by ${encoder.kind}`);
       return encodingOf(lease, feed);
     } catch (error) {
-      throw fullPoolErrorOr(error, controls.pool);
+      if (signal.aborted) throw error;
+      const hasNothing = feed.isOver || (feed.isStarved && error instanceof ReadyTimeoutError);
+      throw hasNothing ? new NothingToEncodeError(this.#id, error) : fullPoolErrorOr(error, controls.pool);
     }
   }
 
   #ended(exit: ChildExit, encoder: VideoEncoder): void {
     this.#timelineMs += exit.durationMs + AHEAD_MS;
-    if (exit.reason === 'exited' && exit.code !== 0) {
-      this.#settings.encoders.giveUp(encoder, new ChildExitError('ffmpeg', exit));
-    }
+    if (isToldToEnd(exit)) this.#postponedUntil = performance.now() + OUTSIDE_RETRY_MS;
+    if (hasFailed(exit)) this.#settings.encoders.giveUp(encoder, new ChildExitError('ffmpeg', exit));
   }
 
   #verdict(): Exclude<ReturnType<FanoutReopen>, false> {
-    const verdict = this.#settings.controls.supervisor.canRestart(this.#id);
+    const verdict = this.#settings.controls.encoders.canRestart(this.#id);
     const leftMs = this.#postponedUntil - performance.now();
     return verdict.allowed && leftMs > 0 ? { allowed: false, retryAfterMs: leftMs } : verdict;
   }
@@ -171,11 +206,12 @@ export class Rendition implements AsyncDisposable {
   #listen(): void {
     this.hub.on('idle', () => {
       this.#timelineMs = 0;
+      this.#leaveNext();
     });
     this.hub.on('failure', (error) => {
       const failure = failureOf(error);
       const { retryAfterMs = RETRY_MS, status, title, detail } = failure;
-      if (!isOfEncoder(error)) this.#postponedUntil = performance.now() + retryAfterMs;
+      if (!isFaultOfEncoder(error)) this.#postponedUntil = performance.now() + retryAfterMs;
       this.#log.warn({ status }, `channel ${this.#id}: ${title}: ${detail}`);
     });
     this.hub.on('lag', (_, error) =>
@@ -189,24 +225,4 @@ interface EncodingTerms {
   /** Makes another. */
   readonly feeds: () => EncoderFeed;
   readonly signal: AbortSignal;
-}
-
-/** An ffmpeg that encodes, as the supervisor and as the hub see it. */
-interface Encoding {
-  /** That its channel is over is no failure of the encoder. */
-  readonly closed: Promise<{ readonly reason: string }>;
-  readonly handle: SourceHandle;
-}
-
-function encodingOf(lease: ProcessLease<ManagedChild>, feed: EncoderFeed): Encoding & AsyncDisposable {
-  const { name, stdout, closed, exited } = lease.child;
-  const dispose = () => lease[Symbol.asyncDispose]();
-  const handle = { name, stdout: stdout as Readable, closed, exited, [Symbol.asyncDispose]: dispose };
-  const asSeen = closed.then((exit) => (feed.isOver ? { reason: 'aborted' } : exit));
-  return { handle, closed: asSeen, [Symbol.asyncDispose]: dispose };
-}
-
-/** Whether ffmpeg itself failed, and not what it was to encode. */
-function isOfEncoder(error: unknown): boolean {
-  return [ChildExitError, ReadyTimeoutError, EncoderStalledError].some((kind) => error instanceof kind);
 }

@@ -14,7 +14,7 @@ import type { PushConfig } from '../config/schema.ts';
 import { PushFailedError } from '../errors.ts';
 import { flvComplaint, programOf } from '../hls/playable.ts';
 import type { Logger } from '../log.ts';
-import { feed } from './feed.ts';
+import { feed } from '../pipeline/feed.ts';
 import { PushTarget } from './push-target.ts';
 
 export interface PushTerms {
