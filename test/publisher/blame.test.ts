@@ -37,8 +37,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await channels[Symbol.asyncDispose]();
-  await controls.supervisor.close();
-  await controls.pool.close();
+  await controls[Symbol.asyncDispose]();
   vi.restoreAllMocks();
 });
 

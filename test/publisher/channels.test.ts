@@ -49,8 +49,7 @@ beforeEach(async () => {
 afterEach(async () => {
   vi.useRealTimers();
   await channels[Symbol.asyncDispose]();
-  await controls.supervisor.close();
-  await controls.pool.close();
+  await controls[Symbol.asyncDispose]();
   vi.restoreAllMocks();
 });
 

@@ -136,8 +136,7 @@ it('a rendition whose hardware fails is encoded by the processor, which is said 
   );
   onTestFinished(async () => {
     await channels[Symbol.asyncDispose]();
-    await controls.supervisor.close();
-    await controls.pool.close();
+    await controls[Symbol.asyncDispose]();
   });
   const dates = { updatedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) };
   channels.sync([{ id: 'a', ids: ['a'], name: 'a', number: null, sources: [{ url: recording }], ...dates }]);
