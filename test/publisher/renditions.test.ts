@@ -251,18 +251,6 @@ describe('a rendition whose ffmpeg', () => {
     expect([viewer.isGone, plain.isGone, encodersOf(brave).includes(pid as number)]).toEqual([false, false, false]);
   });
 
-  it('is told to end from outside counts as no failure: it is encoded anew, with no gate passed', async () => {
-    using viewer = await Viewer.open(urlOf('5.1', 'low'));
-    await viewer.more(20_000, patienceMs(30_000));
-    const restarts = await publisher.metric('holdfast_restarts_total');
-    const [pid] = encodersOf(publisher);
-    process.kill(pid as number, 'SIGTERM');
-    await eventually(() => expect(encodersOf(publisher)).not.toContain(pid), promisedMs(5_000));
-    await viewer.more(60_000, promisedMs(6_000));
-    expect([viewer.isGone, await publisher.metric('holdfast_restarts_total')]).toEqual([false, restarts]);
-    expect(publisher.output).not.toMatch(/channel 5\.1\/low: The/);
-  });
-
   it('is too slow holds up nobody: the others lose nothing, and what it can not take is left out', async () => {
     using viewer = await Viewer.open(urlOf('tape', 'low'));
     using plain = await Viewer.open(urlOf('tape', 'copy'), { keep: true });
