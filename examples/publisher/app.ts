@@ -117,6 +117,7 @@ export class Publisher implements AsyncDisposable {
       publisher: () => this.#view(),
       pushes: () => this.#outputs.pushes.views,
       extras: (channel: Channel) => ({
+        viewers: this.#viewers.of(channel.entry.id),
         preview: this.#outputs.previews.pathOf(channel),
         programme: programmesOf(this.#catalogue.guide, channel.entry.id),
       }),

@@ -134,7 +134,7 @@ describe('what the server says', () => {
     await page.getByText('No tuner is configured').waitFor();
     await page.getByRole('link', { name: 'System' }).click();
     for (const text of ['No source is held', 'No process was left behind', 'No channel is pushed'])
-      expect(await page.getByText(text).isVisible(), text).toBe(true);
+      await page.getByText(text).waitFor();
     await page.getByRole('link', { name: 'Events' }).click();
     await page.getByText('Nothing has been logged yet.').waitFor();
   });

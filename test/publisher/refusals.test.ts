@@ -105,5 +105,4 @@ it.each<[Fault, number]>([
     viewer.leave();
     await eventually(() => expect(simulator.streams()).toBe(0));
   },
-  120_000,
 );

@@ -19,7 +19,7 @@ import {
 } from './support.ts';
 
 const MEGABITS = 24;
-const USER = 'operator';
+const USER = 'kestrel';
 const PASSWORD = 'tulip-7731';
 const TOKEN = 'zebra-4242';
 
@@ -99,10 +99,10 @@ describe('a source', () => {
       '--lock-dir',
       temporaryDirectory(),
     ]);
-    const { hostname, port: httpPort } = new URL(publisher.url);
+    const { host, hostname, port: httpPort } = new URL(publisher.url);
     using healthy = await Viewer.open(`${publisher.url}/channels/film.ts`, { keep: true });
     const blocked = connect(Number(httpPort), hostname).pause();
-    blocked.write('GET /channels/film.ts HTTP/1.1\r\nHost: x\r\n\r\n');
+    blocked.write(`GET /channels/film.ts HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
     let reset = false;
     blocked.on('error', () => {
       reset = true;

@@ -39,13 +39,14 @@ async function serve(
   const { channel, number } = wanted.entry;
   const watched = outputOf(wanted);
   const address = householdOf(request.socket.remoteAddress ?? '');
+  // A tuner that is asked for by its number and serves another is that, whatever else could be said of the channel.
+  const use = tuneTo(device, channel, { address, tuner });
+  if (isRefusal(use)) return refuse(response, number, use);
+  using _use = use;
   const place =
     channel.relay.follow(response) ?? refusedNow(channel, watched) ?? viewers.admit(request, channel.entry.id);
   if (isRefused(place)) return refuse(response, number, refusalOf(place));
   using _place = place;
-  const use = tuneTo(device, channel, { address, tuner });
-  if (isRefusal(use)) return refuse(response, number, use);
-  using _use = use;
   response.setHeader('X-HDHomeRun-Resource', use.resource);
   const error = await watch(response, watched, wanted.durationMs);
   if (error !== undefined && !response.headersSent && !response.destroyed) {

@@ -14,6 +14,7 @@ export interface ChannelView {
   readonly number: string | null;
   readonly url: string;
   readonly state: string;
+  /** Of its stream, its profiles and its HLS together. */
   readonly viewers: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -55,6 +56,8 @@ export interface ProgrammeView {
 
 /** What other rooms know of a channel. */
 export interface Extras {
+  /** Who is served, in whatever form; without it those that its own stream is handed to. */
+  readonly viewers?: number | undefined;
   readonly preview?: string | null | undefined;
   readonly programme?: ChannelView['programme'] | undefined;
 }
@@ -69,7 +72,7 @@ export function channelView(channel: Channel, locks: readonly LockHolder[], extr
     number: entry.number,
     url: channelPath(entry.id),
     state,
-    viewers: subscribers,
+    viewers: extras.viewers ?? subscribers,
     bytesIn,
     bytesOut,
     liveSince: liveSince?.toISOString() ?? null,
