@@ -12,6 +12,7 @@ import { PublishedDevice } from './device/published-device.ts';
 import { Catalogue } from './directory/catalogue.ts';
 import { unreadableFiles } from './directory/configured-sources.ts';
 import { EventLog } from './events.ts';
+import { Connections } from './http/connections.ts';
 import { type Told, toldOf } from './http/events-routes.ts';
 import { programmesOf } from './http/guide-routes.ts';
 import type { PublisherView } from './http/overview.ts';
@@ -23,6 +24,7 @@ import { channelPath } from './http/views.ts';
 import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
+import { OrphanLook } from './orphan-look.ts';
 import { sweepOrphans } from './orphans.ts';
 import { Outputs } from './outputs.ts';
 import { HardwareEncoders } from './pipeline/hardware.ts';
@@ -38,16 +40,14 @@ interface Around {
   readonly state: StateClaim;
 }
 
-/** For what is not a stream: pages, the API, metrics. */
-const SPARE_CONNECTIONS = 500;
-
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
 export class Publisher implements AsyncDisposable {
   readonly #live: LiveConfig;
   /** What holds now, option by option; it changes with a reload. */
   readonly #config: Config;
   readonly #log: Logger;
-  readonly #metrics = new PublisherMetrics();
+  readonly #orphans = new OrphanLook();
+  readonly #metrics = new PublisherMetrics(this.#orphans);
   readonly #controls: Controls;
   readonly #channels: Channels;
   readonly #viewers: Viewers;
@@ -114,6 +114,7 @@ export class Publisher implements AsyncDisposable {
       channels: this.#channels,
       tuners: () => this.#catalogue.tuners,
       lockDir: config.lockDir,
+      orphans: this.#orphans,
       publisher: () => this.#view(),
       pushes: () => this.#outputs.pushes.views,
       extras: (channel: Channel) => ({
@@ -151,9 +152,11 @@ export class Publisher implements AsyncDisposable {
     const parts = { channels: this.#channels, config, refresh: () => this.#catalogue.directory.start() };
     const device = await PublishedDevice.create(parts, this.#state.path, this.#log);
     this.#device = device;
-    const { port, bind, maxViewersTotal } = this.#config;
-    const maxConnections = maxViewersTotal + SPARE_CONNECTIONS;
-    const http = await HttpServer.listen({ port, bind, maxConnections }, this.#router(device));
+    const connections = new Connections(config, (why, detail) => {
+      this.#metrics.connectionRefused(why);
+      this.#log.warn(`a connection was closed: ${detail}`);
+    });
+    const http = await HttpServer.listen(this.#config, connections, this.#router(device));
     this.#http = http;
     this.#log.info(`dashboard: ${http.url}`);
     if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${this.#whoMay()}`);

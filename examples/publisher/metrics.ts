@@ -1,10 +1,11 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from '@prometheus-io/client';
-import { ManagedChild } from 'holdfast';
 import { instrument } from 'holdfast/prometheus';
 import type { Channel } from './channel/channel.ts';
 import type { Channels } from './channel/channels.ts';
 import { isStale } from './directory/directory.ts';
 import type { Guide } from './guide/guide.ts';
+import type { TooMany } from './http/connections.ts';
+import { OrphanLook } from './orphan-look.ts';
 
 /** `promtool check metrics` refuses their names: gauges that are named as counters, and what has its type in its name. */
 const MISNAMED = [
@@ -18,9 +19,10 @@ export class PublisherMetrics implements Disposable {
   readonly #instrumented: Disposable;
   readonly #refreshFailures: Counter<'provider'>;
   readonly #pullFailures: Counter<'source'>;
+  readonly #refused: Counter<'why'>;
 
   /** Before any channel is made, so that every hub is seen. */
-  constructor() {
+  constructor(orphans: OrphanLook = new OrphanLook()) {
     this.#instrumented = instrument(this.registry);
     collectDefaultMetrics({ register: this.registry });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
@@ -29,7 +31,7 @@ export class PublisherMetrics implements Disposable {
       help: 'Processes on this host whose owner is dead',
       registers: [this.registry],
       async collect() {
-        this.set((await ManagedChild.sweepOrphans()).length);
+        this.set((await orphans.find()).length);
       },
     });
     this.#refreshFailures = new Counter({
@@ -38,12 +40,22 @@ export class PublisherMetrics implements Disposable {
       labelNames: ['provider'],
       registers: [this.registry],
     });
+    this.#refused = new Counter({
+      name: 'publisher_connections_refused_total',
+      help: 'Connections that were closed as too many, of all or of one address',
+      labelNames: ['why'],
+      registers: [this.registry],
+    });
     this.#pullFailures = new Counter({
       name: 'publisher_guide_pull_failures_total',
       help: 'Pulls of a guide that failed; the one before stays',
       labelNames: ['source'],
       registers: [this.registry],
     });
+  }
+
+  connectionRefused(why: TooMany): void {
+    this.#refused.inc({ why });
   }
 
   /** Counts the channels at every scrape. */

@@ -81,7 +81,7 @@ export function redactCredentials(text: string): string {
   return replaceSecrets(visible, { parameter: PARAMETER, value: VALUE, by: '***' });
 }
 
-const SECRET_OPTION = /(^|\s)(--?[a-z0-9-]{0,40}(?:token|password|passwd|passphrase|secret|api-?key)[ =])[^\s-]\S*/gi;
+const SECRET_OPTION = /(^|\s)(--?[a-z0-9-]{0,40}(?:token|password|passwd|passphrase|secret|api-?key)(?:=| (?!-)))\S+/gi;
 
 /** Of a command line, what options that carry secrets are given as well: `--operator-token …`. */
 export function redactCommand(command: string): string {

@@ -32,6 +32,7 @@ test.each([
 test.each([
   ['publisher --operator-token hunter2 --port 80', 'publisher --operator-token *** --port 80'],
   ['a --api-key=hunter2 -password hunter2', 'a --api-key=*** -password ***'],
+  ['a --operator-token=-hunter2 --port 80', 'a --operator-token=*** --port 80'],
   ['a --no-token --port 80', 'a --no-token --port 80'],
   ['a --source x=http://joe:hunter2@b/', 'a --source x=http://***@b/'],
 ])('of a command line, %s is shown as %s', (command, shown) => {

@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import {
   ControlError,
@@ -13,6 +14,13 @@ import {
   HdhomerunSimulator,
   setVariable,
 } from '../../examples/hdhomerun/index.ts';
+import type { Channel } from '../../examples/publisher/channel/channel.ts';
+import type { Config } from '../../examples/publisher/config/config.ts';
+import { Presence } from '../../examples/publisher/device/presence.ts';
+import type { PublishedDevice } from '../../examples/publisher/device/published-device.ts';
+import { PublishedVariables } from '../../examples/publisher/device/variables.ts';
+import { VirtualTuners } from '../../examples/publisher/device/virtual-tuners.ts';
+import { plainAddress } from '../../examples/publisher/http/viewers.ts';
 import { debianProgram } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces } from '../support/namespace.ts';
@@ -79,6 +87,27 @@ describe('discovery', () => {
     expect(publisher.output).not.toContain('WARN');
     expect((await publisher.json('/discover.json')).TunerCount).toBe(2);
   });
+
+  it.each(['auto', 'on'] as const)(
+    'that is %s answers as soon as its port is free, and says once that it is not',
+    async (discovery) => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as { port: number };
+      const lines: string[] = [];
+      const log = pino({ base: null }, { write: (line: string) => lines.push(JSON.parse(line).msg) });
+      const device = { deviceId: '1234ABC2', served: { deviceId: '1234ABC2', tunerCount: 2 } } as PublishedDevice;
+      const config = { bind: '127.0.0.1', discovery, discoveryPort: port } as Config;
+      await using presence = new Presence({ device, config: () => config, port: 80 }, log, 20);
+      await presence.apply().catch((error: Error) => lines.push(error.message));
+      await new Promise((resolve) => setTimeout(resolve, 100)); // some looks at a port that is taken
+      expect(lines).toEqual([expect.stringContaining(`port ${port} is taken by another program`)]);
+      await new Promise((resolve) => server.close(resolve));
+      await eventually(() => expect(lines.at(-1)).toBe(`discovery: HDHomeRun 1234ABC2 on port ${port} of 127.0.0.1`));
+      expect(await discover({ address: '127.0.0.1', port })).toMatchObject([{ deviceId: '1234ABC2' }]);
+      expect(lines).toHaveLength(2);
+    },
+  );
 
   it('that is on does not start without its port, and leaves nothing behind', async () => {
     const port = await takenPort();
@@ -165,10 +194,27 @@ describe('the control port', () => {
     const [refused] = await once(byOther, 'response');
     expect([refused.statusCode, refused.headers['x-hdhomerun-error']]).toEqual([503, '804 Tuner In Use']);
     refused.resume();
+    const byOwner = await Viewer.open(`${publisher.url}/tuner1/v5.1`);
+    expect(byOwner.status).toBe(200);
+    byOwner.leave();
     await expect(set('/tuner1/lockkey', '1', 2)).rejects.toThrow('ERROR: resource locked by 127.0.0.1');
     expect(await set('/tuner1/lockkey', 'none', 4711)).toBe('none');
     expect(await get('/tuner1/lockkey')).toBe('none');
   });
+});
+
+it('who locks a tuner by IPv4 through a socket of IPv6 may use it, and is told by that address', () => {
+  const tuners = new VirtualTuners([], () => 1);
+  const variables = new PublishedVariables({ tuners } as PublishedDevice);
+  const peer = '::ffff:192.168.1.5';
+  expect(variables.setTuner(0, 'lockkey', { value: '4711', lockKey: undefined, peer })).toBeUndefined();
+  expect(variables.tuner(0)?.lockkey).toBe('192.168.1.5');
+  const channel = { hub: { state: 'idle', stats: () => ({ bytesIn: 0 }) } } as unknown as Channel;
+  expect(tuners.takeNumber(0, channel, plainAddress('192.168.1.6'))).toBeUndefined();
+  using use = tuners.takeNumber(0, channel, plainAddress(peer));
+  expect(use?.resource).toBe('tuner0');
+  expect(tuners.states[0]?.address).toBe('192.168.1.5');
+  expect(plainAddress('2001:db8::5%eth0')).toBe('2001:db8::5');
 });
 
 describe.skipIf(!client)('the real hdhomerun_config', () => {

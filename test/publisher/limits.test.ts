@@ -1,6 +1,11 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { openDescriptors } from '../support/processes.ts';
@@ -21,6 +26,47 @@ async function publish(...flags: string[]): Promise<PublisherProcess> {
   await publisher.says(/3 channels/);
   return publisher;
 }
+
+/** Opens connections that say nothing; the function tells how many of them are open. */
+async function idle(url: string, count: number): Promise<() => number> {
+  const { hostname, port } = new URL(url);
+  const open = () =>
+    connect(Number(port), hostname)
+      .on('error', () => {})
+      .resume();
+  const sockets = Array.from({ length: count }, open);
+  onTestFinished(() => sockets.forEach((socket) => void socket.destroy()));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  return () => sockets.filter((socket) => !socket.destroyed).length;
+}
+
+describe('connections that say nothing', () => {
+  it('of one address leave some to others, who are answered; those that are closed are told and counted', async () => {
+    await using publisher = await publish('--max-viewers-total', '10', '--max-viewers-per-address', '10');
+    const left = await idle(publisher.url, 500);
+    await eventually(() => expect(left()).toBe(410), promisedMs(5_000));
+    const other = request(`${publisher.url}/healthz`, { localAddress: '127.0.0.2', agent: false }).end();
+    const [{ statusCode }] = await once(other, 'response');
+    expect(statusCode).toBe(200);
+    const scrape = request(`${publisher.url}/metrics`, { localAddress: '127.0.0.2', agent: false }).end();
+    const [answer] = await once(scrape, 'response');
+    expect(await text(answer)).toMatch(/publisher_connections_refused_total\{why="address"\} [1-9]/);
+    expect(publisher.output).toContain('127.0.0.1 has 410 connections; see --max-viewers-per-address');
+  });
+
+  it('are as many as a reload allows', async () => {
+    const config = join(temporaryDirectory(), 'config.json');
+    writeFileSync(config, '{ "maxViewersTotal": 10, "maxViewersPerAddress": 10 }');
+    await using publisher = await publish('--config', config);
+    writeFileSync(config, '{ "maxViewersTotal": 100, "maxViewersPerAddress": 100 }');
+    publisher.kill('SIGHUP');
+    await publisher.says(/reload: applied/);
+    const left = await idle(publisher.url, 490);
+    expect((await publisher.json('/healthz')).status).toBeDefined();
+    expect(left()).toBe(490);
+    expect(publisher.output).not.toContain('a connection was closed');
+  });
+});
 
 describe('a publisher that is full', () => {
   it('of viewers of one channel answers one more with 429, and those it has stay', async () => {

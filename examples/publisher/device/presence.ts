@@ -19,6 +19,7 @@ import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { version } from '../version.ts';
 import type { PublishedDevice } from './published-device.ts';
+import { Renewed } from './renewed.ts';
 import { PublishedVariables } from './variables.ts';
 
 /** What the device needs to be found. */
@@ -31,26 +32,35 @@ export interface PresenceParts {
 
 const EVERYWHERE: Readonly<Record<string, string>> = { '0.0.0.0': '0.0.0.0', '::': '0.0.0.0' };
 
-/** This publisher on the network: answers those who look for HDHomeRuns, by their own discovery and by SSDP. */
+/** How often what could not be had is tried again, and the networks of this host are looked at. */
+const LOOK_EVERY_MS = 30_000;
+
+/**
+ * This publisher on the network: answers those who look for HDHomeRuns, by their own discovery and by SSDP. A port that was
+ * taken is had when it is free, and a network that comes later is answered too.
+ */
 export class Presence implements AsyncDisposable {
   readonly #parts: PresenceParts;
   readonly #log: Logger;
-  #answering: AsyncDisposable[] = [];
-  /** What it does now. */
-  #applied: string | undefined;
+  readonly #discovery = new Renewed();
+  readonly #ssdp = new Renewed();
+  readonly #timer: NodeJS.Timeout;
+  /** What failed last, so that it is said once. */
+  #complaint: string | undefined;
   /** One change after the other. */
   #turn: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  constructor(parts: PresenceParts, log: Logger) {
+  constructor(parts: PresenceParts, log: Logger, lookEveryMs: number = LOOK_EVERY_MS) {
     this.#parts = parts;
     this.#log = log;
+    this.#timer = setInterval(() => this.#look(), lookEveryMs).unref();
   }
 
   /**
    * Does what the configuration says, and nothing if that is what is done already.
    *
-   * @throws StartError if discovery is `on` and its port can't be had; then nothing is answered.
+   * @throws StartError if discovery is `on` and its port can't be had; then nothing is answered until it can.
    */
   apply(): Promise<void> {
     const applied = this.#turn.then(() => this.#apply());
@@ -60,74 +70,104 @@ export class Presence implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
+    clearInterval(this.#timer);
     await this.#turn;
     await this.#end();
   }
 
-  async #apply(): Promise<void> {
-    const { bind, discovery, discoveryPort } = this.#parts.config();
-    const wanted = JSON.stringify([bind, discovery, discoveryPort, this.#parts.device.deviceId]);
-    if (wanted === this.#applied || this.#isClosed) return;
-    this.#applied = undefined;
-    await this.#end();
-    if (discovery !== 'off') await this.#begin(isIP(bind) ? bind : (await lookup(bind)).address);
-    this.#applied = wanted;
+  #look(): void {
+    const said = this.#complaint;
+    this.apply().catch((error: Error) => {
+      if (this.#complaint !== said) this.#log.error(error.message);
+    });
   }
 
-  async #begin(address: string): Promise<void> {
+  async #apply(): Promise<void> {
+    if (this.#isClosed) return;
+    const { bind, discovery } = this.#parts.config();
+    if (discovery === 'off') return this.#end();
+    const address = isIP(bind) ? bind : (await lookup(bind)).address;
     if (await this.#answerDiscovery(address)) await this.#answerSsdp(address);
   }
 
   async #end(): Promise<void> {
-    await Promise.all(this.#answering.splice(0).map((each) => each[Symbol.asyncDispose]()));
+    await Promise.all([this.#discovery[Symbol.asyncDispose](), this.#ssdp[Symbol.asyncDispose]()]);
   }
 
   async #answerDiscovery(address: string): Promise<boolean> {
     const { discoveryPort: port, discovery, bind } = this.#parts.config();
+    const { deviceId } = this.#parts.device;
+    const broadcasts = broadcastsFor(EVERYWHERE[address] ?? address);
     try {
-      await this.#listen(address, port);
-      this.#log.info(`discovery: HDHomeRun ${this.#parts.device.deviceId} on port ${port} of ${bind}`);
+      await this.#discovery.run(JSON.stringify([address, port, deviceId, broadcasts]), async () => {
+        const listening = await this.#listen(address, port, broadcasts);
+        this.#log.info(`discovery: HDHomeRun ${deviceId} on port ${port} of ${bind}`);
+        this.#complaint = undefined;
+        return listening;
+      });
       return true;
     } catch (error) {
       await this.#end();
       const why = complaintOf(error as NodeJS.ErrnoException, port);
+      const isNews = this.#isNews(why);
       if (discovery === 'on') throw new StartError(`cannot answer discovery on ${bind}: ${why}`, { cause: error });
-      this.#log.info(`discovery is off: ${why}; players find this publisher by its address`);
+      if (isNews) this.#log.info(`discovery is off: ${why}; players find this publisher by its address`);
       return false;
     }
   }
 
-  async #listen(address: string, port: number): Promise<void> {
+  #isNews(complaint: string): boolean {
+    const isNews = this.#complaint !== complaint;
+    this.#complaint = complaint;
+    return isNews;
+  }
+
+  async #listen(address: string, port: number, broadcasts: string[]): Promise<AsyncDisposable> {
     const answer = answerGetset.bind(undefined, new PublishedVariables(this.#parts.device));
-    this.#answering.push(await ControlServer.start({ address, port, answer }));
-    const udp = EVERYWHERE[address] ?? address;
+    const control = await ControlServer.start({ address, port, answer });
     const describe = async (peer: { readonly address: string }) => {
       const own = await this.#addressTowards(peer.address, address);
       if (own === undefined) throw new Error(`${peer.address} is of another network`);
       return this.#describe(own);
     };
-    const broadcasts = broadcastsFor(udp);
-    this.#answering.push(await DiscoveryResponder.start({ address: udp, port, broadcasts, describe }));
+    const udp = EVERYWHERE[address] ?? address;
+    try {
+      const responder = await DiscoveryResponder.start({ address: udp, port, broadcasts, describe });
+      return { [Symbol.asyncDispose]: async () => void (await Promise.all([control, responder].map(dispose))) };
+    } catch (error) {
+      await dispose(control);
+      throw error;
+    }
   }
 
   /** Not on this host alone: nobody sends multicasts there. */
   async #answerSsdp(address: string): Promise<void> {
-    if (isLoopback(address)) return;
+    if (isLoopback(address)) return this.#ssdp[Symbol.asyncDispose]();
     const isEverywhere = EVERYWHERE[address] !== undefined;
     const interfaces = isEverywhere ? localNetworks().map((network) => network.address) : [address];
+    const { deviceId } = this.#parts.device;
+    const announced = [deviceId, ...interfaces.map((own) => this.#baseUrl(own))];
     try {
-      const responder = await SsdpResponder.start({
-        uuid: deviceUuid(this.#parts.device.deviceId),
-        deviceType: MEDIA_SERVER,
-        product: `holdfast/${version()}`,
-        interfaces,
-        location: (own) => `${this.#baseUrl(own)}/device.xml`,
-        addressTowards: (peer) => this.#addressTowards(peer, address),
+      await this.#ssdp.run(JSON.stringify([interfaces, announced]), async () => {
+        const responder = await this.#respond(address, interfaces);
+        this.#complaint = undefined;
+        return responder;
       });
-      this.#answering.push(responder);
     } catch (error) {
-      this.#log.warn(`SSDP is not answered on port ${SSDP_PORT}: ${(error as Error).message}`);
+      const why = `SSDP is not answered on port ${SSDP_PORT}: ${(error as Error).message}`;
+      if (this.#isNews(why)) this.#log.warn(why);
     }
+  }
+
+  #respond(address: string, interfaces: readonly string[]): Promise<SsdpResponder> {
+    return SsdpResponder.start({
+      uuid: deviceUuid(this.#parts.device.deviceId),
+      deviceType: MEDIA_SERVER,
+      product: `holdfast/${version()}`,
+      interfaces,
+      location: (own) => `${this.#baseUrl(own)}/device.xml`,
+      addressTowards: (peer) => this.#addressTowards(peer, address),
+    });
   }
 
   #describe(own: string): DiscoverReply {
@@ -148,6 +188,10 @@ export class Presence implements AsyncDisposable {
     if (advertise !== undefined) return advertise.replace(/\/+$/, '');
     return `http://${own.includes(':') ? `[${own}]` : own}:${this.#parts.port}`;
   }
+}
+
+function dispose(disposable: AsyncDisposable): PromiseLike<void> {
+  return disposable[Symbol.asyncDispose]();
 }
 
 function isLoopback(address: string): boolean {

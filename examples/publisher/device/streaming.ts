@@ -4,7 +4,7 @@ import type { Channel } from '../channel/channel.ts';
 import { type Failure, failureOf } from '../failure.ts';
 import { sendFailure } from '../http/responses.ts';
 import type { Exchange } from '../http/router.ts';
-import { householdOf, isRefused, type Viewers } from '../http/viewers.ts';
+import { isRefused, plainAddress, type Viewers } from '../http/viewers.ts';
 import { asDevice } from './device-headers.ts';
 import { isProtected, type PublishedDevice } from './published-device.ts';
 import { type Refusal, refusal, refusalOf } from './refusals.ts';
@@ -38,7 +38,7 @@ async function serve(
 ): Promise<void> {
   const { channel, number } = wanted.entry;
   const watched = outputOf(wanted);
-  const address = householdOf(request.socket.remoteAddress ?? '');
+  const address = plainAddress(request.socket.remoteAddress ?? '');
   // A tuner that is asked for by its number and serves another is that, whatever else could be said of the channel.
   const use = tuneTo(device, channel, { address, tuner });
   if (isRefusal(use)) return refuse(response, number, use);

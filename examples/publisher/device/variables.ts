@@ -1,4 +1,5 @@
 import { type ControlledDevice, IDLE_TUNER, type SetRequest, type TunerVariables } from '../../hdhomerun/index.ts';
+import { plainAddress } from '../http/viewers.ts';
 import { type PublishedDevice, receptionOf } from './published-device.ts';
 import type { VirtualTuner } from './virtual-tuners.ts';
 
@@ -30,7 +31,8 @@ export class PublishedVariables implements ControlledDevice {
   }
 
   setTuner(index: number, variable: keyof TunerVariables, request: SetRequest): string | undefined {
-    return variable === 'lockkey' ? this.#device.tuners.lock(index, request) : BY_HTTP;
+    if (variable !== 'lockkey') return BY_HTTP;
+    return this.#device.tuners.lock(index, { ...request, peer: plainAddress(request.peer) });
   }
 
   scan(order: 'start' | 'abort'): undefined {

@@ -1,7 +1,8 @@
-import { type LockHolder, ManagedChild, type Orphan, SourceLock } from 'holdfast';
+import { type LockHolder, type Orphan, SourceLock } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { LineupDevice, TunerView } from '../directory/lineup-device.ts';
+import type { OrphanLook } from '../orphan-look.ts';
 import type { PushView } from '../push/push.ts';
 import { type ChannelView, channelView, type Extras } from './views.ts';
 
@@ -34,20 +35,16 @@ export interface Observed {
   readonly channels: Channels;
   readonly tuners: () => readonly LineupDevice[];
   readonly lockDir: string | undefined;
+  readonly orphans: OrphanLook;
   readonly publisher: () => PublisherView;
   readonly pushes?: (() => readonly PushView[]) | undefined;
   /** What other rooms know of a channel. */
   readonly extras?: ((channel: Channel) => Extras) | undefined;
 }
 
-/** A look for orphans reads the whole of /proc; they are no matter of seconds. */
-const ORPHANS_AGE_MS = 5_000;
-
 /** Looks at everything when asked, and at nothing meanwhile. */
 export class Overviews {
   readonly #observed: Observed;
-  #orphans: Promise<readonly Orphan[]> | undefined;
-  #orphansAt = Number.NEGATIVE_INFINITY;
 
   constructor(observed: Observed) {
     this.#observed = observed;
@@ -80,10 +77,7 @@ export class Overviews {
 
   /** Processes on this host whose owner is dead; none of them is touched. */
   orphans(): Promise<readonly Orphan[]> {
-    if (performance.now() - this.#orphansAt < ORPHANS_AGE_MS && this.#orphans) return this.#orphans;
-    this.#orphansAt = performance.now();
-    this.#orphans = ManagedChild.sweepOrphans();
-    return this.#orphans;
+    return this.#observed.orphans.find();
   }
 
   #channels(locks: readonly LockHolder[]): readonly ChannelView[] {

@@ -1,6 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { StartError } from '../errors.ts';
+import type { Connections } from './connections.ts';
 import { isLoopback } from './host-guard.ts';
 
 /** Where to listen. */
@@ -8,8 +9,6 @@ export interface Place {
   readonly bind: string;
   /** 0 takes any free one. */
   readonly port: number;
-  /** One more is closed before it has said anything. */
-  readonly maxConnections: number;
 }
 
 /** These bound how long and how large a request may come in; a stream that goes out may last for days. */
@@ -30,9 +29,9 @@ export class HttpServer implements AsyncDisposable {
   #stopped: Promise<void> | undefined;
 
   /** @throws StartError that says what to do if the place can't be had. */
-  static async listen(place: Place, listener: RequestListener): Promise<HttpServer> {
+  static async listen(place: Place, connections: Connections, listener: RequestListener): Promise<HttpServer> {
     const server = createServer(LIMITS, listener);
-    server.maxConnections = place.maxConnections;
+    server.on('connection', (socket) => connections.admit(socket));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once('error', (error) => reject(listenError(error, place)));
     server.listen(place.port, place.bind, resolve);
@@ -73,7 +72,7 @@ export class HttpServer implements AsyncDisposable {
   }
 }
 
-const ADVICE: Record<string, (place: Pick<Place, 'bind' | 'port'>) => string> = {
+const ADVICE: Record<string, (place: Place) => string> = {
   EADDRINUSE: ({ port }) =>
     `port ${port} is taken by another program (EADDRINUSE); stop it or choose another with --port`,
   EACCES: ({ port }) => `port ${port} may not be used by this user (EACCES); choose one above 1023 with --port`,
@@ -81,7 +80,7 @@ const ADVICE: Record<string, (place: Pick<Place, 'bind' | 'port'>) => string> = 
   ENOTFOUND: ({ bind }) => `${bind} is no address and no known name (ENOTFOUND); see --bind`,
 };
 
-export function listenError(error: NodeJS.ErrnoException, place: Pick<Place, 'bind' | 'port'>): StartError {
+export function listenError(error: NodeJS.ErrnoException, place: Place): StartError {
   const advice = ADVICE[error.code ?? '']?.(place) ?? `${error.message}; see --port and --bind`;
   return new StartError(`cannot listen on ${place.bind}: ${advice}`, { cause: error });
 }

@@ -71,12 +71,16 @@ export function isRefused(admitted: Disposable | Failure): admitted is Failure {
   return 'status' in admitted;
 }
 
-/** Who gets one IPv6 address gets 2^64 of them; and an IPv4 address is the same through either kind of socket. */
-export function householdOf(address: string): string {
+/** An IPv4 address is the same through either kind of socket; and the network it came by is none of the address. */
+export function plainAddress(address: string): string {
   const [, v4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
-  if (v4 !== undefined) return v4;
-  const [plain = ''] = address.split('%');
-  return isIPv6(plain) ? `${groupsOf(plain).slice(0, 4).join(':')}::/64` : address;
+  return v4 ?? address.replace(/%.*/, '');
+}
+
+/** Who gets one IPv6 address gets 2^64 of them. */
+export function householdOf(address: string): string {
+  const plain = plainAddress(address);
+  return isIPv6(plain) ? `${groupsOf(plain).slice(0, 4).join(':')}::/64` : plain;
 }
 
 /** All eight groups, as short as they can be. */
