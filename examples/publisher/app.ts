@@ -12,6 +12,7 @@ import { PublishedDevice } from './device/published-device.ts';
 import { Catalogue } from './directory/catalogue.ts';
 import { unreadableFiles } from './directory/configured-sources.ts';
 import { EventLog } from './events.ts';
+import { finishAll } from './finish-all.ts';
 import { Connections } from './http/connections.ts';
 import { type Told, toldOf } from './http/events-routes.ts';
 import { programmesOf } from './http/guide-routes.ts';
@@ -74,19 +75,23 @@ export class Publisher implements AsyncDisposable {
     log.info('starting');
     await checkLockDirectory(config.lockDir, (text) => log.warn(text));
     const state = await StateClaim.take(config, log);
-    await sweepOrphans(state.predecessor, log);
-    const missing = missingFfmpeg();
-    if (missing) log.warn(`${missing}; until then only MPEG-TS by HTTP can be watched`);
-    for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
-    const simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
-    const publisher = new Publisher(config, { log, events, simulator, state });
+    let simulator: HdhomerunSimulator | undefined;
+    let publisher: Publisher | undefined;
     try {
+      await sweepOrphans(state.predecessor, log);
+      const missing = missingFfmpeg();
+      if (missing) log.warn(`${missing}; until then only MPEG-TS by HTTP can be watched`);
+      for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
+      simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
+      publisher = new Publisher(config, { log, events, simulator, state });
       await publisher.#serve();
+      return publisher;
     } catch (error) {
-      await publisher.close();
+      const parts = publisher ? [publisher] : [simulator, state];
+      // Why it can't start counts, not what came of that.
+      await finishAll(parts.map((part) => () => part?.[Symbol.asyncDispose]())).catch(() => {});
       throw error;
     }
-    return publisher;
   }
 
   private constructor(config: Config, { log, events, simulator, state }: Around) {
@@ -130,7 +135,7 @@ export class Publisher implements AsyncDisposable {
   async reload(config: Config): Promise<void> {
     const { applied, waiting } = this.#live.replace(config);
     if (applied.includes('startTimeoutMs') || applied.includes('closeAfterMs')) this.#channels.settingsChanged();
-    void this.#catalogue.apply();
+    void this.#catalogue.apply().catch(this.#complain);
     this.#outputs.reload();
     if (waiting.length > 0) this.#log.warn(`reload: not applied before the next start: ${waiting.join(', ')}`);
     this.#log.info(applied.length === 0 ? 'reload: nothing changed' : `reload: applied ${applied.join(', ')}`);
@@ -162,8 +167,14 @@ export class Publisher implements AsyncDisposable {
     if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${this.#whoMay()}`);
     this.#presence = new Presence({ device, config, port: http.port }, this.#log);
     await this.#presence.apply();
-    void this.#catalogue.start().then(() => this.#asked());
+    void this.#catalogue
+      .start()
+      .then(() => this.#asked())
+      .catch(this.#complain);
   }
+
+  /** A fault of ours, which those who watch don't pay for. */
+  readonly #complain = (err: Error): void => this.#log.error({ err }, `channels or guide: ${err.message}`);
 
   #whoMay(): string {
     const hasOperator = this.#config.operatorToken !== undefined;
@@ -228,15 +239,15 @@ export class Publisher implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#readiness.stopping();
     this.#http?.stopAccepting();
-    await this.#presence?.[Symbol.asyncDispose]();
     this.#told.feed[Symbol.dispose]();
-    await this.#catalogue[Symbol.asyncDispose]();
-    await Promise.all([this.#outputs[Symbol.asyncDispose](), this.#channels[Symbol.asyncDispose]()]);
-    await this.#controls[Symbol.asyncDispose]();
-    await Promise.all([this.#http?.[Symbol.asyncDispose](), this.#simulator?.close()]);
-    await this.#device?.lineup.settled();
-    await this.#state[Symbol.asyncDispose]();
-    this.#metrics[Symbol.dispose]();
-    this.#readiness[Symbol.dispose]();
+    const [catalogue, outputs, channels] = [this.#catalogue, this.#outputs, this.#channels];
+    await finishAll(
+      [this.#presence, catalogue, outputs, channels].map((part) => () => part?.[Symbol.asyncDispose]()),
+      [() => this.#controls[Symbol.asyncDispose]()],
+      [() => this.#http?.[Symbol.asyncDispose](), () => this.#simulator?.close()],
+      [() => this.#device?.lineup.settled()],
+      [() => this.#state[Symbol.asyncDispose]()],
+      [() => this.#metrics[Symbol.dispose](), () => this.#readiness[Symbol.dispose]()],
+    );
   }
 }

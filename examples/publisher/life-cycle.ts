@@ -42,9 +42,19 @@ export class LifeCycle {
     this.#firstAt = performance.now();
     this.#log.info(`${signal}: stopping`);
     setTimeout(() => this.#giveUp(), STOP_LIMIT_MS).unref();
-    await (await this.#starting).close();
+    const isWhole = await this.#end();
     this.#log.info('stopped');
-    process.exit(0);
+    process.exit(isWhole ? 0 : 1);
+  }
+
+  async #end(): Promise<boolean> {
+    try {
+      await (await this.#starting).close();
+      return true;
+    } catch (err) {
+      this.#log.error({ err }, `not everything could be ended: ${(err as Error).message}`);
+      return false;
+    }
   }
 
   #giveUp(): never {

@@ -107,6 +107,11 @@ describe('the configuration', () => {
     [['--source', `${'x'.repeat(65)}=/a`], '--source must be <id>=<url>, received "xxx'],
     [['--log', 'xml'], '--log must be "pretty" or "json", received "xml"'],
     [['--device', 'ftp://x'], '--device must be an IP address, a host name or an http URL, received "ftp://x"'],
+    [
+      ['--guide', 'file://nas/g.xml'],
+      /^--guide must be the http\(s\) URL or the file .*received "file:\/\/nas\/g.xml"$/,
+    ],
+    [['--guide', 'http://'], /^--guide must be the http/],
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
     [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],
     [['--source', 'x=http://me:secret@h:port/'], '--source x must be an address that ffmpeg can read'],

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -67,6 +67,17 @@ describe('a file of the state', () => {
     expect(readFileSync(`${file.path}.broken`, 'utf8')).toBe(content);
     await file.write({ count: 2 });
     expect(file.read()).toEqual({ count: 2 });
+  });
+
+  it('that can not be read now is reported, stays as it is, and is not written over', async () => {
+    const { file, lines } = fileIn(temporaryDirectory());
+    mkdirSync(join(file.path, '..'));
+    symlinkSync(file.path, file.path);
+    expect(file.read()).toBeUndefined();
+    expect(lines).toEqual([expect.stringMatching(/count\.json can't be read: ELOOP.*; it stays as it is/)]);
+    await file.write({ count: 1 });
+    expect(() => file.readStrictly()).toThrow(/count\.json can't be read: ELOOP/);
+    expect(readdirSync(join(file.path, '..'))).toEqual(['count.json']);
   });
 
   it('that can not be written is reported once, and once more when it can', async () => {

@@ -16,6 +16,8 @@ export class JsonFile<T> {
   #next: { readonly value: T } | undefined;
   #writing: Promise<void> | undefined;
   #hasFailed = false;
+  /** It may be good, and is not written over. */
+  #isUnread = false;
 
   constructor(path: string, schema: z.ZodType<T>, log: Logger) {
     this.path = path;
@@ -23,19 +25,38 @@ export class JsonFile<T> {
     this.#log = log;
   }
 
-  /** What was written last; undefined if there is nothing, or nothing that can be understood, which is set aside. */
+  /**
+   * What was written last; undefined if there is nothing, or nothing that can be understood, which is set aside. One that
+   * can't be read now is left as it is, and nothing is written.
+   */
   read(): T | undefined {
-    this.#sweep();
     try {
-      return this.#schema.parse(JSON.parse(readFileSync(this.path, 'utf8')));
+      return this.readStrictly();
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#unreadable(error);
+      this.#isUnread = true;
+      this.#log.warn(
+        { file: this.path },
+        `${(error as Error).message}; it stays as it is, and what is new is not kept`,
+      );
+      return undefined;
+    }
+  }
+
+  /** @throws Error that names the file if there is one that can't be read now, as for want of a permission. */
+  readStrictly(): T | undefined {
+    sweepTemporary(this.path);
+    const content = this.#content();
+    try {
+      return content === undefined ? undefined : this.#schema.parse(JSON.parse(content));
+    } catch (error) {
+      this.#unusable(error);
       return undefined;
     }
   }
 
   /** Resolves when this value, or one that was given later, is on the disk or could not be put there. Never rejects. */
   write(value: T): Promise<void> {
+    if (this.#isUnread) return Promise.resolve();
     this.#next = { value };
     this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined;
@@ -69,7 +90,17 @@ export class JsonFile<T> {
     }
   }
 
-  #unreadable(error: unknown): void {
+  #content(): string | undefined {
+    try {
+      return readFileSync(this.path, 'utf8');
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return undefined;
+      throw new Error(`${this.path} can't be read: ${message}`, { cause: error });
+    }
+  }
+
+  #unusable(error: unknown): void {
     const why = error instanceof z.ZodError ? z.prettifyError(error).replaceAll('\n', ' ') : (error as Error).message;
     this.#log.warn({ file: this.path }, `${this.path} can't be used: ${why.slice(0, 300)}; ${this.#setAside()}`);
   }
@@ -84,18 +115,18 @@ export class JsonFile<T> {
       return `it stays as it is: ${(error as Error).message}`;
     }
   }
+}
 
-  /** Removes what writers left that died while they wrote. */
-  #sweep(): void {
-    try {
-      const prefix = `${basename(this.path)}.`;
-      for (const name of readdirSync(dirname(this.path))) {
-        const pid = name.startsWith(prefix) ? /^(\d+)\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined;
-        if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(dirname(this.path), name), { force: true });
-      }
-    } catch {
-      // There is no directory, or it can't be written: nothing that a reader needs.
+/** Removes what writers of a file left that died while they wrote. */
+export function sweepTemporary(path: string): void {
+  try {
+    const prefix = `${basename(path)}.`;
+    for (const name of readdirSync(dirname(path))) {
+      const pid = name.startsWith(prefix) ? /^(\d+)\.tmp$/.exec(name.slice(prefix.length))?.[1] : undefined;
+      if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(dirname(path), name), { force: true });
     }
+  } catch {
+    // There is no directory, or it can't be written: nothing that a reader needs.
   }
 }
 
