@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -89,6 +89,16 @@ describe('an installation', () => {
     await using publisher = await start('--state-dir', dir);
     expect(isValidDeviceId(await idOf(publisher))).toBe(true);
     expect(publisher.output).toMatch(/WARN \S+identity\.json can't be used: .*; it is now identity\.json\.broken/);
+  });
+
+  it('does not start under another DeviceID if what it kept can not be read now', async () => {
+    const dir = temporaryDirectory();
+    const path = join(dir, 'identity.json');
+    symlinkSync(path, path);
+    const publisher = new PublisherProcess(['--port', '0', ...ARGS, '--state-dir', dir]);
+    const { code, output } = await publisher.exited;
+    expect(code).toBe(1);
+    expect(output).toMatch(/identity\.json can't be read: ELOOP.*; it holds the DeviceID: make it readable/);
   });
 
   it('does not start where it can keep nothing, and says why', async () => {
