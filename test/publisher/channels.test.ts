@@ -172,6 +172,14 @@ describe('the channels', () => {
     expect(a.liveSince).toBeInstanceOf(Date);
   });
 
+  it('are in the order of the directory, whichever was known first', () => {
+    channels.sync([entry('b')]);
+    const b = channels.get('b');
+    channels.sync([entry('a'), entry('b')]);
+    expect([...channels].map((channel) => channel.entry.id)).toEqual(['a', 'b']);
+    expect(channels.get('b')).toBe(b);
+  });
+
   it('that were removed are gone when all are', async () => {
     channels.sync([entry('a')]);
     const viewer = channels.get('a')?.hub.pipe(new PassThrough().resume());

@@ -55,10 +55,11 @@ let directory: Directory;
 const failed = vi.fn();
 const refreshed = vi.fn();
 const changed = vi.fn();
+const broken = vi.fn();
 let settings: DirectorySettings = {};
 
 function start(...providers: Provider[]): Promise<void> {
-  directory = new Directory(providers, { failed, refreshed, changed }, { ttlMs: TTL_MS, ...settings });
+  directory = new Directory(providers, { failed, refreshed, changed, broken }, { ttlMs: TTL_MS, ...settings });
   return directory.start();
 }
 
@@ -135,6 +136,60 @@ describe('the directory', () => {
     expect(ids()).toEqual(['a']);
     await vi.advanceTimersByTimeAsync(TTL_MS / 3);
     expect(failed.mock.lastCall?.[1].error).toMatchObject({ message: 'no answer within 10000 ms' });
+  });
+
+  it('reads once at a time, and once more after that if it was asked for meanwhile, however often', async () => {
+    const provider = new Provider('device', [offer('5.1')]);
+    await start(provider);
+    provider.says = undefined;
+    const asked = [directory.refresh(provider), directory.refresh(provider), directory.refresh(provider)];
+    await vi.advanceTimersByTimeAsync(0);
+    expect(provider.asked).toBe(2);
+    provider.says = [offer('7.1')];
+    await vi.advanceTimersByTimeAsync(TTL_MS / 3);
+    await Promise.all(asked);
+    expect([provider.asked, ids()]).toEqual([3, ['7.1']]);
+  });
+
+  it('asks nobody once it is disposed', async () => {
+    const provider = new Provider('device', [offer('5.1')]);
+    await start(provider);
+    directory[Symbol.dispose]();
+    await directory.refresh(provider);
+    const late = new Provider('late', [offer('a')]);
+    await directory.setProviders([provider, late]);
+    expect([provider.asked, late.asked, ids()]).toEqual([1, 0, ['5.1']]);
+  });
+
+  it.each(['changed', 'refreshed', 'failed'] as const)(
+    'says that it is at fault itself if what is %s can not be carried on, and goes on',
+    async (which) => {
+      const fault = new Error('a fault of ours');
+      const listener = { changed, refreshed, failed }[which];
+      listener.mockImplementation(() => {
+        throw fault;
+      });
+      const provider = new Provider('device', which === 'failed' ? new Error('theirs') : [offer('5.1')]);
+      await start(provider);
+      listener.mockReset();
+      expect(broken).toHaveBeenCalledWith(fault);
+      if (which !== 'failed') expect(failed).not.toHaveBeenCalled();
+      await vi.advanceTimersByTimeAsync(TTL_MS / 3);
+      expect(provider.asked).toBeGreaterThan(1);
+    },
+  );
+
+  it('never gives an announced channel the number of another, whichever was known first', async () => {
+    const device = new Provider('device', []);
+    const announced = new Provider('announced', [{ ...offer('foreign'), number: '5.1' }], 'announced');
+    await start(device, announced);
+    expect(directory.entries.map(({ id, number }) => [id, number])).toEqual([['foreign', '5.1']]);
+    device.says = [offer('5.1')];
+    await vi.advanceTimersByTimeAsync(TTL_MS / 3);
+    expect(directory.entries.map(({ id, number }) => [id, number])).toEqual([
+      ['5.1', '5.1'],
+      ['foreign', null],
+    ]);
   });
 
   it('gives two devices with the same channel different ids, which stay as they are', async () => {

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HdhomerunSimulator, type LineupChannel } from '../../examples/hdhomerun/index.ts';
 import { KeptLineups } from '../../examples/publisher/directory/kept-lineups.ts';
 import { LineupDevice } from '../../examples/publisher/directory/lineup-device.ts';
@@ -21,32 +21,39 @@ const lineup = (numbers: string): readonly LineupChannel[] => numbers.split('').
 
 /** The numbers after a read, those that are missing in it in brackets. */
 const shown = (all: readonly Remembered[]) =>
-  all.map(({ channel, missing }) => (missing > 0 ? `(${channel.number})` : channel.number)).join('');
+  all.map(({ channel, missingMs }) => (missingMs !== undefined ? `(${channel.number})` : channel.number)).join('');
 
 describe('the memory of a lineup', () => {
   it.each([
     [
-      'one that goes is missing for two reads and gone at the third',
+      'one that goes is missing for two reads of each 10 s and gone at the third',
       ['123', '12', '12', '12'],
       ['123', '12(3)', '12(3)', '12'],
     ],
     ['one that comes back is as before', ['123', '12', '123'], ['123', '12(3)', '123']],
     ['one that comes is there at once', ['1', '12'], ['1', '12']],
+    [
+      'one that goes stays when the lineup is read often',
+      ['123', '12q', '12q', '12q', '12q', '12'],
+      ['123', '12(3)', '12(3)', '12(3)', '12(3)', '12(3)'],
+    ],
     ['most that go at once stay', ['123', '1', '1', '1', '1'], ['123', '1(2)(3)', '1(2)(3)', '1(2)(3)', '1(2)(3)']],
     ['what is missing during a scan is not', ['123', '1s', '1s', '1s', '123'], ['123', '123', '123', '123', '123']],
     ['a missing count goes on after a scan', ['12', '1', '1s', '1', '1'], ['12', '1(2)', '1(2)', '1(2)', '1']],
   ])('%s', (_, reads, expected) => {
     let all: readonly Remembered[] = [];
     const seen = reads.map((read) => {
-      all = remember(all, lineup(read.replace('s', '')), read.endsWith('s'));
+      const channels = lineup(read.replace(/[sq]/, ''));
+      all = remember(all, { channels, isScanning: read.endsWith('s'), sinceMs: read.endsWith('q') ? 10 : 10_000 });
       return shown(all);
     });
     expect(seen).toEqual(expected);
   });
 
   it('believes at last that most are gone', () => {
-    let all = remember([], lineup('123'), false);
-    for (let read = 0; read < 60; read++) all = remember(all, lineup('1'), false);
+    const read = { isScanning: false, sinceMs: 10_000 };
+    let all = remember([], { ...read, channels: lineup('123') });
+    for (let count = 0; count < 60; count++) all = remember(all, { ...read, channels: lineup('1') });
     expect(shown(all)).toBe('1');
   });
 });
@@ -65,7 +72,12 @@ describe('a device', () => {
     await fetch(`${simulator.url}/lineup.post?scan=start`, { method: 'POST' });
     for (let again = 0; again < 4; again++) expect(await read()).toBe('5.1 7.1 9.1');
     await fetch(`${simulator.url}/lineup.post?scan=abort`, { method: 'POST' });
-    expect([await read(), await read(), await read()]).toEqual(['5.1 7.1 (9.1)', '5.1 7.1 (9.1)', '5.1 7.1']);
+    for (let again = 0; again < 4; again++) expect(await read()).toBe('5.1 7.1 (9.1)');
+    let at = performance.now();
+    vi.spyOn(performance, 'now').mockImplementation(() => (at += 10_000));
+    onTestFinished(() => void vi.restoreAllMocks());
+    const reads = [await read(), await read(), await read()];
+    expect(reads.at(-1)).toBe('5.1 7.1');
   });
 });
 

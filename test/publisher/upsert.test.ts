@@ -65,9 +65,12 @@ describe('a channel that another publisher announces', () => {
     ['a channel of a lineup', '5.1', {}, /5\.1 .* in the lineup of a device/],
     ['one that is disabled', '9.1', {}, /9\.1 .* in the lineup of a device/],
     ['the number of another', 'far', { number: '7.1' }, /7\.1 .* in the lineup of a device/],
-    ['a channel of this publisher itself', 'far', { url: 'own' }, /this url is one of this publisher itself/],
+    ['a channel of this publisher itself', 'far', { url: '127.0.0.1' }, /this url is one of this publisher itself/],
+    ['one of this publisher by another name', 'far', { url: 'localhost' }, /this url is one of this publisher itself/],
   ])('never gets in the place of %s', async (_, id, more, why) => {
-    const url = more.url === undefined ? GOOD.url : `${publisher.url}/channels/5.1.ts`;
+    const own = new URL(`${publisher.url}/channels/5.1.ts`);
+    if (more.url !== undefined) own.hostname = more.url;
+    const url = more.url === undefined ? GOOD.url : own.href;
     const { status, json } = await put(id, { ...GOOD, ...more, url });
     expect([status, json.detail]).toEqual([409, expect.stringMatching(why)]);
     expect(await ids()).toEqual(['own', '5.1', '7.1']);

@@ -29,11 +29,13 @@ export class Channels implements AsyncDisposable {
     return this.#byId.values();
   }
 
-  /** Follows the directory. A channel that is still in it is left as it is, with its viewers. */
+  /** Follows the directory, in its order. A channel that is still in it is left as it is, with its viewers. */
   sync(entries: readonly DirectoryEntry[]): void {
     const listed = new Set(entries.map(({ id }) => id));
     for (const [id, channel] of this.#byId) if (!listed.has(id)) this.#remove(id, channel);
-    for (const entry of entries) this.#put(entry);
+    const channels = entries.map((entry) => [entry.id, this.#channelOf(entry)] as const);
+    this.#byId.clear();
+    for (const [id, channel] of channels) this.#byId.set(id, channel);
   }
 
   /** Ends a channel now, with its source and all who watch it; who comes then opens it afresh. */
@@ -61,10 +63,11 @@ export class Channels implements AsyncDisposable {
     await Promise.all([...closing, ...this.#closing]);
   }
 
-  #put(entry: DirectoryEntry): void {
+  #channelOf(entry: DirectoryEntry): Channel {
     const channel = this.#byId.get(entry.id);
-    if (channel) channel.entry = entry;
-    else this.#byId.set(entry.id, new Channel(entry, this.#settings, this.#log));
+    if (!channel) return new Channel(entry, this.#settings, this.#log);
+    channel.entry = entry;
+    return channel;
   }
 
   #remove(id: string, channel: Channel): void {

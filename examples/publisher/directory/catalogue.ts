@@ -100,6 +100,7 @@ export class Catalogue implements AsyncDisposable {
       },
       refreshed: (provider, directory) => report.refreshed(provider, directory),
       failed: (provider, failure, directory) => report.failed(provider, failure, directory),
+      broken: (error) => report.broken(error),
     };
   }
 

@@ -32,7 +32,7 @@ export function compose(all: readonly Contribution[], ids: ChannelIds, overrides
   const used = new Set<string>();
   const providers = new Map<DirectoryEntry, ReadonlySet<ChannelProvider>>();
   for (const [id, group] of named) {
-    const entry = entryOf(id, group);
+    const entry = withOwnNumber(entryOf(id, group), taken);
     const wanted = overrideOf(entry, overrides, used);
     const changed = overridden(entry, wanted);
     for (const name of [id, entry.number, changed.number]) if (name && !taken.has(name)) taken.set(name, kindOf(group));
@@ -110,6 +110,13 @@ function entryOf(id: string, group: Group): DirectoryEntry {
     provider: provider.name,
     kind: kindOf(group),
   };
+}
+
+/** An announced channel never has the number of another, not even if it was announced before the other was known. */
+function withOwnNumber(entry: DirectoryEntry, taken: ReadonlyMap<string, ProviderKind>): DirectoryEntry {
+  const owner = taken.get(entry.number ?? '');
+  const isTaken = entry.kind === 'announced' && owner !== undefined && owner !== 'announced';
+  return isTaken ? { ...entry, number: null } : entry;
 }
 
 /** By its id before its number. */

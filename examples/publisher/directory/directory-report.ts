@@ -48,6 +48,10 @@ export class DirectoryReport implements DirectoryListener {
     );
   }
 
+  broken(err: unknown): void {
+    this.#log.error({ err }, `the list of channels could not be carried on: ${err}`);
+  }
+
   /** Of each override once: its channel may be in a lineup that can't be read now. */
   complainOfUnused({ unusedOverrides }: Directory): void {
     for (const name of unusedOverrides) {

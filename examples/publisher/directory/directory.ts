@@ -68,6 +68,8 @@ export interface DirectoryListener {
   /** After every good refresh of a provider. */
   refreshed(provider: ChannelProvider, directory: Directory): void;
   failed(provider: ChannelProvider, failure: RefreshFailure, directory: Directory): void;
+  /** What was thrown while news were carried on: it is no fault of who gave them. */
+  broken?(error: unknown): void;
 }
 
 export interface RefreshFailure {
@@ -94,7 +96,7 @@ export const DIRECTORY_TTL_MS = 30_000;
 
 interface Listing {
   readonly provider: ChannelProvider;
-  readonly loop: RefreshLoop;
+  readonly loop: RefreshLoop<readonly Offer[]>;
   contributions: readonly Contribution[];
 }
 
@@ -113,6 +115,7 @@ export class Directory implements Disposable {
   /** In the order in which their channels are listed and may choose their ids. */
   #listings: readonly Listing[];
   #composition: Composition = NOTHING;
+  #isClosed = false;
 
   constructor(
     providers: readonly ChannelProvider[],
@@ -148,7 +151,7 @@ export class Directory implements Disposable {
 
   /** Resolves when every provider was asked once. What is known before is there at once. */
   async start(): Promise<void> {
-    this.#listener.changed?.(this);
+    this.#tell(() => this.#listener.changed?.(this));
     await Promise.all(this.#listings.map(({ loop }) => loop.start()));
   }
 
@@ -165,18 +168,19 @@ export class Directory implements Disposable {
     providers: readonly ChannelProvider[],
     overrides: Readonly<Record<string, ChannelOverride>> = this.#overrides,
   ): Promise<void> {
+    if (this.#isClosed) return;
     const before = this.#listings;
     const kept = new Map(before.map((listing) => [keyOf(listing.provider), listing]));
     this.#overrides = overrides;
     this.#listings = providers.map((provider) => kept.get(keyOf(provider)) ?? this.#listingOf(provider));
     for (const listing of before) if (!this.#listings.includes(listing)) listing.loop[Symbol.dispose]();
-    this.#compose();
-    this.#listener.changed?.(this);
+    this.#tell(() => this.#changed());
     const added = this.#listings.filter((listing) => !before.includes(listing));
     await Promise.all(added.map(({ loop }) => loop.start()));
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true;
     for (const { loop } of this.#listings) loop[Symbol.dispose]();
   }
 
@@ -189,22 +193,30 @@ export class Directory implements Disposable {
     return listing;
   }
 
-  #loopOf(provider: ChannelProvider, accept: (offers: readonly Offer[]) => void): RefreshLoop {
+  #loopOf(provider: ChannelProvider, accept: (offers: readonly Offer[]) => void): RefreshLoop<readonly Offer[]> {
     const everyMs = this.ttlMs / 3;
-    return new RefreshLoop(
+    return new RefreshLoop<readonly Offer[]>(
       { everyMs, timeoutMs: everyMs, backoffMs: Math.min(1_000, everyMs) },
-      async (signal) => {
-        const offers = await provider.offers(signal);
-        if (!signal.aborted) accept(offers);
+      {
+        read: (signal) => provider.offers(signal),
+        taken: (offers) => this.#tell(() => accept(offers)),
+        failed: (error, retryAfterMs) =>
+          this.#tell(() => this.#listener.failed(provider, { error, retryAfterMs }, this)),
       },
-      (error, retryAfterMs) => this.#listener.failed(provider, { error, retryAfterMs }, this),
     );
+  }
+
+  #tell(news: () => void): void {
+    try {
+      news();
+    } catch (error) {
+      this.#listener.broken?.(error);
+    }
   }
 
   #accept(listing: Listing, offers: readonly Offer[]): void {
     listing.contributions = this.#contributionsOf(listing.provider, offers);
-    this.#compose();
-    this.#listener.changed?.(this);
+    this.#changed();
     this.#listener.refreshed(listing.provider, this);
   }
 
@@ -214,6 +226,11 @@ export class Directory implements Disposable {
       const { updatedAt = now, expiresAt = new Date(updatedAt.getTime() + this.ttlMs) } = offer;
       return { provider, offer, updatedAt, expiresAt };
     });
+  }
+
+  #changed(): void {
+    this.#compose();
+    this.#listener.changed?.(this);
   }
 
   #compose(): void {

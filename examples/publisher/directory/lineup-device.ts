@@ -36,6 +36,7 @@ export class LineupDevice implements ChannelProvider {
   readonly #kept: KeptLineups | undefined;
   #device: DeviceClient | undefined;
   #lineup: readonly Remembered[] = [];
+  #readAt = Number.NEGATIVE_INFINITY;
   #refreshedAt: Date | undefined;
   #lastError: string | undefined;
   #status: readonly TunerStatus[] = [];
@@ -49,7 +50,7 @@ export class LineupDevice implements ChannelProvider {
     this.name = redactCredentials(address);
     this.key = `device:${address}`;
     const before = kept?.lineup(address);
-    this.#lineup = before?.channels.map((channel) => ({ channel, missing: 0 })) ?? [];
+    this.#lineup = before?.channels.map((channel) => ({ channel })) ?? [];
     this.initial = before ? keptOffers(before) : [];
   }
 
@@ -80,7 +81,9 @@ export class LineupDevice implements ChannelProvider {
     const before = this.#isSame(device) ? this.#lineup : [];
     const isMissingSome = before.some(({ channel }) => !read.some(({ number }) => number === channel.number));
     const isScanning = isMissingSome && (await device.isScanning(options));
-    this.#lineup = remember(before, read, isScanning);
+    const now = performance.now();
+    this.#lineup = remember(before, { channels: read, isScanning, sinceMs: now - this.#readAt });
+    this.#readAt = now;
     const channels = this.#lineup.map(({ channel }) => channel);
     this.#kept?.keep(this.#address, { deviceId: device.deviceId, readAt: new Date().toISOString(), channels });
   }
@@ -131,10 +134,10 @@ function watchable(lineup: readonly LineupChannel[]): readonly LineupChannel[] {
 }
 
 /** The number is what people call a channel; where two devices have the same, the device's ID tells them apart. */
-function offerOf({ channel, missing }: Remembered, device: DeviceClient): Offer {
+function offerOf({ channel, missingMs }: Remembered, device: DeviceClient): Offer {
   const offer = { ...lineupOffer(channel, device.deviceId), sources: [{ url: channel.url, device }] as const };
   // A channel that the lineup does not have now is listed for a while, but nobody is sent to it.
-  return missing > 0 ? { ...offer, available: false } : offer;
+  return missingMs !== undefined ? { ...offer, available: false } : offer;
 }
 
 function keptOffers({ channels, deviceId, readAt }: KeptLineup): readonly Offer[] {

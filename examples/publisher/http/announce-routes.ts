@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { redactCredentials } from 'holdfast';
 import { type Announcement, type Announcements, announcement } from '../directory/announcements.ts';
+import { leadsHere } from './host-guard.ts';
 import { type Problem, sendJson, sendProblem } from './responses.ts';
 import type { Handler, Routes } from './router.ts';
 import type { TokenGate } from './token-gate.ts';
@@ -11,7 +12,7 @@ export interface AnnounceDesk {
   readonly announcements: Announcements;
   /** Who may announce. */
   readonly gate: TokenGate;
-  /** What the addresses of our own channels begin with. */
+  /** Where this publisher says that it is. */
   readonly baseUrl: () => string;
 }
 
@@ -34,7 +35,7 @@ export function announceRoutes({ announcements, gate, baseUrl }: AnnounceDesk): 
       const parsed = await bodyOf(request);
       if ('status' in parsed) return sendProblem(response, parsed);
       const { value } = parsed;
-      if (value.url.startsWith(baseUrl())) return sendProblem(response, A_CIRCLE);
+      if (leadsHere(value.url, request, baseUrl())) return sendProblem(response, A_CIRCLE);
       const put = await announcements.put(id, value);
       if (typeof put === 'object') sendProblem(response, { ...put });
       else sendJson(response, { id, ttlSeconds: value.ttlSeconds }, put === 'new' ? 201 : 200);
