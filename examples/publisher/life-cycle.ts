@@ -42,14 +42,22 @@ export class LifeCycle {
     this.#firstAt = performance.now();
     this.#log.info(`${signal}: stopping`);
     setTimeout(() => this.#giveUp(), STOP_LIMIT_MS).unref();
-    const isWhole = await this.#end();
+    const publisher = await this.#started();
+    if (!publisher) return;
+    const isWhole = await this.#end(publisher);
+    this.#log.flush(); // what it hid as repeats
     this.#log.info('stopped');
     process.exit(isWhole ? 0 : 1);
   }
 
-  async #end(): Promise<boolean> {
+  /** Undefined if it did not start: whoever started it ends the program. */
+  #started(): Promise<Publisher | undefined> {
+    return this.#starting.catch(() => undefined);
+  }
+
+  async #end(publisher: Publisher): Promise<boolean> {
     try {
-      await (await this.#starting).close();
+      await publisher.close();
       return true;
     } catch (err) {
       this.#log.error({ err }, `not everything could be ended: ${(err as Error).message}`);
@@ -59,6 +67,7 @@ export class LifeCycle {
 
   #giveUp(): never {
     this.#log.error(`not everything has ended within ${STOP_LIMIT_MS / 1000} s: ending at once`);
+    this.#log.flush();
     process.exit(1);
   }
 
@@ -77,7 +86,7 @@ export class LifeCycle {
   }
 
   async #reloadOnce(): Promise<void> {
-    const publisher = await this.#starting;
-    if (this.#firstAt === undefined) await this.#reload(publisher);
+    const publisher = await this.#started();
+    if (publisher && this.#firstAt === undefined) await this.#reload(publisher);
   }
 }

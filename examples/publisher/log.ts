@@ -44,16 +44,20 @@ export function createLog(format: LogFormat, events?: EventLog, settings: LogSet
   );
 }
 
+/** So much of what nobody reads is kept. */
+const MAX_UNREAD_BYTES = 1_048_576;
+
 class Output {
-  readonly #show: (line: string) => void;
+  readonly #format: LogFormat;
   readonly #settings: LogSettings;
   readonly #events: EventLog | undefined;
   readonly #repeats = new Repeats();
   #summary: NodeJS.Timeout | undefined;
+  /** Lines that were not written since nobody reads. */
+  #dropped = 0;
 
   constructor(format: LogFormat, settings: LogSettings, events: EventLog | undefined) {
-    const write = (line: string) => void process.stdout.write(line);
-    this.#show = format === 'json' ? write : (line) => write(forPeople(JSON.parse(line)));
+    this.#format = format;
     this.#settings = settings;
     this.#events = events;
   }
@@ -67,16 +71,40 @@ class Output {
     else this.#summary ??= setTimeout(() => this.#summarize(), SUMMARY_MS).unref();
   }
 
+  /** Tells what was hidden so far: it is asked for at the end. */
+  flush(done?: () => void): void {
+    this.#summarize(Number.POSITIVE_INFINITY);
+    done?.();
+  }
+
+  /** A reader that stands still costs its lines, and no more memory than so much. */
+  #show(line: string): void {
+    const { stdout } = process;
+    if (stdout.writableLength < MAX_UNREAD_BYTES) {
+      stdout.write(this.#format === 'json' ? line : forPeople(JSON.parse(line)));
+      return;
+    }
+    if (this.#dropped === 0) stdout.once('drain', () => this.#tellDropped());
+    this.#dropped += 1;
+  }
+
+  #tellDropped(): void {
+    const msg = `${this.#dropped} lines of the log were left out: nobody read them`;
+    this.#dropped = 0;
+    const record = { level: 'warn', time: new Date().toISOString(), msg };
+    this.#pass(record, `${JSON.stringify(record)}\n`);
+  }
+
   #pass(record: LogRecord, line: string): void {
     if (ORDER.indexOf(record.level) >= ORDER.indexOf(this.#settings.level)) this.#show(line);
     this.#events?.add(record);
   }
 
-  #summarize(): void {
+  #summarize(now = performance.now()): void {
+    clearTimeout(this.#summary);
     this.#summary = undefined;
     const time = new Date().toISOString();
-    for (const { line, hidden } of this.#repeats.over(performance.now()))
-      this.#tell({ ...JSON.parse(line), time }, hidden);
+    for (const { line, hidden } of this.#repeats.over(now)) this.#tell({ ...JSON.parse(line), time }, hidden);
   }
 
   #tell(record: LogRecord, repeated: number): void {

@@ -32,8 +32,8 @@ export class Outputs implements AsyncDisposable {
     this.#config = config;
     this.hls = new Hls({ ...options, canEncode: () => isThere(ffmpeg) });
     this.previews = new Previews(options);
-    const { startTimeoutMs } = config;
-    this.pushes = new Pushes(config.push, { channel: (id) => channels.get(id), ffmpeg, startTimeoutMs, log });
+    const channel = (id: string) => channels.get(id);
+    this.pushes = new Pushes(config.push, { channel, ffmpeg, startTimeoutMs: () => config.startTimeoutMs, log });
     observeHls(registry, this.hls);
     observePushes(registry, this.pushes);
   }

@@ -60,6 +60,7 @@ async function serve({ config }: Loaded, flags: Flags): Promise<void> {
   const events = new EventLog();
   const settings: LogSettings = { level: config.logLevel };
   const log = createLog(config.log, events, settings);
+  tellTheUncaught(log);
   for (const name of unknownVariables(process.env)) log.warn(`${name} is no option, and not heeded; --help lists them`);
   const starting = Publisher.start(config, log, events);
   new LifeCycle(starting, (publisher) => reload({ publisher, flags, log, settings }), log);
@@ -80,17 +81,35 @@ interface Reloaded {
   readonly settings: LogSettings;
 }
 
-/** All of the new configuration, or nothing of it. */
+/** All of the new configuration, or nothing of it if it can't be read. */
 async function reload({ publisher, flags, log, settings }: Reloaded): Promise<void> {
+  const config = readAgain(flags, log);
+  if (!config) return;
   try {
-    const { config } = load(flags, process.env);
     await publisher.reload(config);
-    settings.level = config.logLevel;
   } catch (error) {
-    log.error(
-      `SIGHUP: the configuration is refused, and what runs goes on as it is:\n  ${linesOf(error).join('\n  ')}`,
-    );
+    log.error(`reload: not all of it could be applied: ${linesOf(error).join('\n  ')}`);
   }
+  settings.level = config.logLevel;
+}
+
+function readAgain(flags: Flags, log: Logger): Config | undefined {
+  try {
+    return load(flags, process.env).config;
+  } catch (error) {
+    const why = linesOf(error).join('\n  ');
+    log.error(`SIGHUP: the configuration is refused, and what runs goes on as it is:\n  ${why}`);
+    return undefined;
+  }
+}
+
+/** What nobody caught ends the program; it is told as all else is, without credentials. */
+function tellTheUncaught(log: Logger): void {
+  process.on('uncaughtException', (error: unknown) => {
+    const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    log.fatal(`nobody caught this: ${told.replaceAll(/\n\s*/g, '\n  ')}`);
+    process.exit(1);
+  });
 }
 
 function linesOf(error: unknown): string[] {

@@ -316,3 +316,31 @@ describe('the command', () => {
     expect(output).not.toMatch(/\n\s+at /);
   });
 });
+
+describe('what is no JSON', () => {
+  it.each([
+    ['{\n  "operatorToken": hunter2-hunter2\n}', 'line 2, column 20'],
+    ['{"operatorToken": "hunter2" "port": 1}', 'line 1, column 29'],
+    ['{"operatorToken": "hunter2', 'line 1, column 27'],
+    ['hunter2', 'line 1, column 1'],
+  ])('is refused by its place, and not quoted: %j', (text, place) => {
+    const path = configFile(text);
+    const complaint = messageOf(() => load('--config', path));
+    expect(complaint).toBe(`--config ${path}: this is no JSON: it is wrong at ${place}`);
+  });
+
+  it.each(['a={"url":hunter2}', 'rtmp://h/live/hunter2'])('of a push is not quoted: %s', (push) => {
+    const complaint = messageOf(() => load('--push', push));
+    expect(complaint).toMatch(/^--push/);
+    expect(complaint).not.toContain('hunter2');
+  });
+});
+
+function messageOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('nothing was refused');
+}

@@ -44,6 +44,30 @@ describe('the log', () => {
     expect(record.err).toEqual({ name: 'TypeError', message: 'no "good"' });
   });
 
+  it('leaves out what comes while nobody reads, and tells how much that was once somebody does', () => {
+    const unread = vi.spyOn(process.stdout, 'writableLength', 'get').mockReturnValue(2_000_000);
+    const log = createLog('pretty');
+    for (const word of ['one', 'two', 'three']) log.info(word);
+    expect(lines).toEqual([]);
+    unread.mockReturnValue(0);
+    process.stdout.emit('drain');
+    log.info('four');
+    vi.restoreAllMocks();
+    expect(lines.map((line) => line.slice('10:00:00 '.length))).toEqual([
+      'WARN 3 lines of the log were left out: nobody read them\n',
+      'four\n',
+    ]);
+  });
+
+  it('tells at the end what it hid until then', () => {
+    const log = createLog('pretty');
+    for (let count = 0; count < 25; count += 1) log.info('again');
+    log.flush();
+    vi.restoreAllMocks();
+    expect(lines).toHaveLength(21);
+    expect(lines.at(-1)).toContain('again (5 times more, not shown)');
+  });
+
   it('shows what is at its level or above, which may change, and keeps the rest for the dashboard', () => {
     const events = new EventLog();
     const settings: LogSettings = { level: 'warn' };

@@ -106,12 +106,47 @@ describe('the publisher ends and leaves no ffmpeg, no open tuner and no held loc
     await timed(250, () => expectNothingLeft(children));
   });
 
-  it('on an exception that nobody catches', async () => {
-    const failing = `process.on('SIGUSR2', () => { throw new Error('on purpose'); });`;
+  it('after 6.5 s where an orderly end takes longer, with exit code 1', async () => {
+    const hanging = `
+      const { Publisher } = await import('./examples/publisher/app.ts');
+      Publisher.prototype.close = () => new Promise(() => {});
+    `;
+    const { publisher, children } = await streaming(hanging);
+    const begun = performance.now();
+    publisher.kill('SIGTERM');
+    const { code, output } = await publisher.exited;
+    const elapsedMs = performance.now() - begun;
+    expect(code).toBe(1);
+    expect(output).toContain('ERROR not everything has ended within 6.5 s: ending at once');
+    expect(elapsedMs).toBeGreaterThan(6_400);
+    expect(elapsedMs).toBeLessThan(promisedMs(7_000));
+    await timed(250, () => expectNothingLeft(children));
+  });
+
+  it('where the end fails, at once, and says why', async () => {
+    const failing = `
+      const { Publisher } = await import('./examples/publisher/app.ts');
+      Publisher.prototype.close = () => Promise.reject(new Error('on purpose'));
+    `;
+    const { publisher, children } = await streaming(failing);
+    publisher.kill('SIGTERM');
+    const { code, output } = await publisher.exited;
+    expect(code).toBe(1);
+    expect(output).toContain('ERROR not everything could be ended: on purpose');
+    expect(output).not.toMatch(/\n\s+at /);
+    await timed(250, () => expectNothingLeft(children));
+  });
+
+  it('on an exception that nobody catches, which is told without credentials', async () => {
+    const failing = `process.on('SIGUSR2', () => { throw new Error('on purpose http://me:hunter2@h/'); });`;
     const { publisher, children } = await streaming(failing);
     publisher.kill('SIGUSR2');
     const { code, output } = await publisher.exited;
-    expect([code, output]).toEqual([1, expect.stringContaining('Error: on purpose')]);
+    expect([code, output]).toEqual([
+      1,
+      expect.stringContaining('FATAL nobody caught this: Error: on purpose http://***@h/'),
+    ]);
+    expect(output).not.toContain('hunter2');
     await timed(250, () => expectNothingLeft(children));
   });
 });

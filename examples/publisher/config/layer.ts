@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { redactCredentials } from 'holdfast';
 import { complain, show } from './complaint.ts';
 import { type Flags, UsageError } from './flags.ts';
+import { parseJson } from './json-text.ts';
 import { flagOf, isNumeric, isYesNo, LISTS, OBJECTS, OPTIONS, variableOf } from './options.ts';
 import { CHANNEL_ID, idForm } from './schema.ts';
 
@@ -56,18 +57,12 @@ function named([option, ...rest]: readonly PropertyKey[], nameOf: (option: strin
 
 function readConfigFile(path: string): Fields {
   try {
-    const file: unknown = JSON.parse(readFileSync(path, 'utf8'), refusePrototype);
+    const file: unknown = parseJson(readFileSync(path, 'utf8'));
     if (typeof file === 'object' && file !== null && !Array.isArray(file)) return file as Fields;
   } catch (error) {
     throw new UsageError(`--config ${path}: ${redactCredentials((error as Error).message)}`);
   }
   throw new UsageError(`--config ${path} must hold a JSON object`);
-}
-
-/** Such a field would be dropped without a word. */
-function refusePrototype(name: string, value: unknown): unknown {
-  if (name === '__proto__') throw new SyntaxError('a field may not be named __proto__');
-  return value;
 }
 
 function ofFlag(option: string, value: Flags[string]): unknown {
@@ -90,7 +85,9 @@ function objectOf(option: string, name: string, given: readonly string[]): Field
     const [, id = '', value = ''] = /^([^=]*)=(.*)$/s.exec(each) ?? [];
     if (!CHANNEL_ID.test(id) || value === '') {
       const form = option === 'source' ? '<id>=<url>' : '<id>=<json>';
-      throw complain(`${name} must be ${form}, received ${show(each)}; <id> is ${idForm}`);
+      // All of the address of a push may be secret.
+      const received = option === 'push' ? 'another' : show(each);
+      throw complain(`${name} must be ${form}, received ${received}; <id> is ${idForm}`);
     }
     if (Object.hasOwn(object, id))
       throw complain(`${name} ${id} is given twice; every ${option} needs an id of its own`);
@@ -101,7 +98,7 @@ function objectOf(option: string, name: string, given: readonly string[]): Field
 
 function parsed(name: string, json: string): unknown {
   try {
-    return JSON.parse(json, refusePrototype);
+    return parseJson(json);
   } catch (error) {
     throw complain(`${name}: ${redactCredentials((error as Error).message)}`);
   }

@@ -1,11 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { TokenBucket } from 'holdfast';
 import { type Problem, sendProblem } from './responses.ts';
 import { householdOf } from './viewers.ts';
 
 /** So many wrong tokens may come from one address at once, and one more every 12 s. */
-const GUESSES = { capacity: 5, refillPerSecond: 1 / 12 };
+const GUESSES = 5;
 const RETRY_SECONDS = 12;
 /** Of so many addresses the wrong tokens are counted at a time. */
 const ADDRESSES = 1_000;
@@ -15,11 +14,17 @@ export interface Refusal extends Problem {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** How many more wrong tokens an address may send, as of a time in seconds. */
+interface Guesses {
+  readonly left: number;
+  readonly at: number;
+}
+
 /** Lets pass who has the token, in `Authorization: Bearer <token>`. Without a token that is configured nobody has it. */
 export class TokenGate {
   readonly #token: () => string | undefined;
   readonly #flag: string;
-  readonly #guesses = new Map<string, TokenBucket>();
+  readonly #guesses = new Map<string, Guesses>();
 
   /** @param token asked for each request, so that it can change */
   constructor(flag: '--operator-token' | '--publish-token', token: () => string | undefined) {
@@ -32,7 +37,7 @@ export class TokenGate {
     const token = this.#token();
     const address = householdOf(request.socket.remoteAddress ?? '');
     if (token === undefined) return this.#readOnly();
-    if ((this.#guesses.get(address)?.available ?? 1) < 1) return tooManyGuesses();
+    if (this.#guessesLeft(address) < 1) return tooManyGuesses();
     const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
     if (given === undefined) return this.#unauthorized('', `this needs the token of ${this.#flag} as a bearer token`);
     if (isSame(given, token)) return undefined;
@@ -50,11 +55,15 @@ export class TokenGate {
     return { status: 401, title: 'A token is needed', detail, headers };
   }
 
+  #guessesLeft(address: string): number {
+    const { left, at } = this.#guesses.get(address) ?? { left: GUESSES, at: 0 };
+    return Math.min(GUESSES, left + (performance.now() / 1_000 - at) / RETRY_SECONDS);
+  }
+
   #count(address: string): void {
-    const bucket = this.#guesses.get(address) ?? new TokenBucket(GUESSES);
-    bucket.tryTake();
+    const left = this.#guessesLeft(address) - 1;
     this.#guesses.delete(address);
-    this.#guesses.set(address, bucket);
+    this.#guesses.set(address, { left, at: performance.now() / 1_000 });
     const [oldest] = this.#guesses.keys();
     if (this.#guesses.size > ADDRESSES && oldest !== undefined) this.#guesses.delete(oldest);
   }

@@ -20,7 +20,8 @@ import { PushTarget } from './push-target.ts';
 export interface PushTerms {
   readonly channel: (id: string) => Channel | undefined;
   readonly ffmpeg: () => string;
-  readonly startTimeoutMs: number;
+  /** Asked for each try, so that it can change. */
+  readonly startTimeoutMs: () => number;
   readonly log: Logger;
 }
 
@@ -165,7 +166,7 @@ export class Push {
   /** FLV carries few codecs, and ffmpeg would say so only in its own words. */
   async #checkCodecs(channel: Channel): Promise<void> {
     if (this.#target.protocol !== 'rtmp') return;
-    await using probed = await programOf(channel, this.config.profile, this.#terms.startTimeoutMs);
+    await using probed = await programOf(channel, this.config.profile, this.#terms.startTimeoutMs());
     const complaint = flvComplaint(probed.program);
     if (complaint) throw new Error(`${complaint}; set "profile": "web" for this push`);
   }
