@@ -37,6 +37,11 @@ export interface TunerStatus {
   readonly networkRateBps?: number | undefined;
 }
 
+/** Whether nobody has it: it is tuned to nothing and streams to nobody. */
+export function isFreeTuner({ channel, targetIp }: TunerStatus): boolean {
+  return channel === undefined && targetIp === undefined;
+}
+
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
 const CONTROL = /[\0-\x1f\x7f-\x9f]+/g;
 

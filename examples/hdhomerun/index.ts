@@ -27,7 +27,7 @@ export { refusalOf } from './device-http.ts';
 export { correctedDeviceId, hdhomerunSource, isValidDeviceId, makeDeviceId } from './device-id.ts';
 export { DISCOVERY_PORT, type DiscoveredDevice, type DiscoverOptions, discover } from './discovery.ts';
 export { DiscoveryResponder, type ResponderOptions } from './discovery-responder.ts';
-export type { DeviceDescription, LineupChannel, TunerStatus } from './documents.ts';
+export { type DeviceDescription, isFreeTuner, type LineupChannel, type TunerStatus } from './documents.ts';
 export {
   AllTunersInUseError,
   ContentProtectedError,

@@ -1,5 +1,5 @@
 import { minFreeFds, minFreeMemory, ProcessPool, Supervisor, TokenBucket } from 'holdfast';
-import { isFaultOfEncoder, isFaultOfSource } from './failure.ts';
+import { isFaultOfEncoder, isFaultOfSource } from './failure-kinds.ts';
 import type { Logger } from './log.ts';
 
 /** What bounds all channels together: how many processes there are, and how often what fails is opened again. */

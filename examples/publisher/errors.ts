@@ -72,7 +72,7 @@ export class CodecNotCarriedError extends HoldfastError {
 
   constructor(codecs: readonly string[]) {
     super(
-      `MPEG-TS can't carry the codec ${codecs.join(', ')} of this source, and nothing is transcoded here: ` +
+      `MPEG-TS can't carry the codec ${codecs.join(', ')} of this source, of which profiles are made as well: ` +
         'have it transcoded first, to H.264 and AAC for instance',
     );
   }
@@ -99,6 +99,19 @@ export class SourceLateError extends HoldfastError {
     const what = isAnswered ? 'answered, but gave no stream' : 'did not answer';
     super(`${redactCredentials(url)} ${what} within ${Math.round(timeoutMs)} ms (startTimeoutMs)`);
     this.isAnswered = isAnswered;
+  }
+}
+
+/** What had to be found out before a source is opened took the time that there was for it; it was not tried. */
+export class SourceUntriedError extends HoldfastError {
+  readonly code = 'PUBLISHER_SOURCE_UNTRIED';
+  override readonly retryable = true;
+
+  constructor(url: string, startTimeoutMs: number) {
+    super(
+      `${redactCredentials(url)} was not opened: its name, its device and its locks took most of ` +
+        `${Math.round(startTimeoutMs)} ms (startTimeoutMs); see whether the name server answers`,
+    );
   }
 }
 

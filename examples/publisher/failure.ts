@@ -1,19 +1,11 @@
 import { hostname } from 'node:os';
 import {
-  AcquireTimeoutError,
-  AdmissionError,
   ChildExitError,
-  ClosedError,
   HoldfastError,
-  LockDirectoryError,
   type LockHolder,
-  ReadyTimeoutError,
   RestartRefusedError,
   redactCredentials,
-  ServiceEndedError,
   SourceBusyError,
-  SourceStartTimeoutError,
-  SpawnError,
   SubscriberLimitError,
 } from 'holdfast';
 import {
@@ -21,29 +13,16 @@ import {
   DEVICE_CODES,
   type DeviceClient,
   DeviceError,
-  ProgramNotFoundError,
+  isFreeTuner,
   SystemBusyError,
   TunerInUseError,
   type TunerStatus,
 } from '../hdhomerun/index.ts';
-import {
-  EncoderHeldBackError,
-  EncoderStalledError,
-  HardwareError,
-  NoTunerError,
-  NothingToEncodeError,
-  NotMpegTsError,
-  PublisherFullError,
-  RelayLoopError,
-  SourceLateError,
-  SourcesFailedError,
-  TracksUnsteadyError,
-} from './errors.ts';
+import { NoTunerError, SourcesFailedError } from './errors.ts';
+import { kindOf } from './failure-kinds.ts';
 
 /** When a viewer who finds every tuner taken may try again. */
 const TUNER_RETRY_MS = 10_000;
-/** And one whom the channel has no room for. */
-const VIEWER_RETRY_MS = 10_000;
 const STATUS_TIMEOUT_MS = 1_000;
 
 /** Why a channel could not be opened, in the terms of HTTP and for people; no credential is in it. */
@@ -58,86 +37,6 @@ export interface Failure {
   /** The value of `X-HDHomeRun-Error`. */
   readonly deviceError?: string | undefined;
 }
-
-/**
- * Whose fault an error is. Of the `source`: its circuit takes note of it. `elsewhere`: others have the source, or nobody could
- * reach it; that says nothing about it, but another source may do. `here`: of this publisher or this host, so that no other
- * source would do better.
- */
-export type Blame = 'source' | 'elsewhere' | 'here';
-
-/** What is said of an error, and whose fault it is. */
-interface Kind extends Pick<Failure, 'status' | 'title' | 'deviceError' | 'retryAfterMs'> {
-  readonly blame: Blame;
-}
-
-const FULL: Kind = {
-  ...{ status: 503, title: 'This publisher is full', blame: 'here' },
-  ...{ deviceError: '805 All Tuners In Use', retryAfterMs: VIEWER_RETRY_MS },
-};
-const NO_PROGRAM: Kind = { status: 502, title: 'ffmpeg could not be started', blame: 'here' };
-const LATE: Kind = { status: 504, title: 'The source did not start in time', blame: 'source' };
-const UNENCODED: Kind = { status: 502, title: 'The stream could not be encoded', blame: 'source' };
-const UNREADABLE: Kind = { status: 502, title: 'The source could not be read', blame: 'source' };
-
-const KINDS: readonly (readonly [kind: abstract new (...args: never[]) => Error, said: Kind])[] = [
-  [SourceBusyError, { status: 409, title: 'Another process holds this source', blame: 'here' }],
-  [NoTunerError, { status: 503, title: 'No tuner is free', blame: 'elsewhere' }],
-  [RestartRefusedError, { status: 503, title: 'The source failed a moment ago', blame: 'elsewhere' }],
-  [PublisherFullError, FULL],
-  [AdmissionError, FULL],
-  [SubscriberLimitError, { status: 429, title: 'Too many viewers', blame: 'here', retryAfterMs: VIEWER_RETRY_MS }],
-  [ClosedError, { status: 503, title: 'This publisher stops', blame: 'here' }],
-  [SourceStartTimeoutError, LATE],
-  [SourceLateError, LATE],
-  [ReadyTimeoutError, LATE],
-  [AcquireTimeoutError, LATE],
-  [ProgramNotFoundError, NO_PROGRAM],
-  [SpawnError, NO_PROGRAM],
-  [RelayLoopError, { status: 508, title: 'Publishers relay this channel in a circle', blame: 'source' }],
-  [HardwareError, { ...UNENCODED, blame: 'here' }],
-  [EncoderStalledError, UNENCODED],
-  [TracksUnsteadyError, UNENCODED],
-  [NothingToEncodeError, { status: 503, title: 'The channel gives nothing', blame: 'elsewhere' }],
-  [
-    EncoderHeldBackError,
-    { status: 503, title: 'The encoder failed a moment ago', blame: 'here', deviceError: '807 No Video Data' },
-  ],
-  [LockDirectoryError, { ...UNREADABLE, blame: 'here' }],
-];
-
-const NO_NETWORK: Kind = { status: 503, title: 'This host has no network', blame: 'elsewhere', retryAfterMs: 5_000 };
-
-function kindOf(error: unknown): Kind {
-  if (error instanceof SourcesFailedError) return kindOf(error.cause);
-  const known = KINDS.find(([kind]) => error instanceof kind)?.[1] ?? UNREADABLE;
-  return known.blame === 'source' && isOfNetwork(error) ? NO_NETWORK : known;
-}
-
-/** Without a network all sources fail alike. */
-function isOfNetwork(error: unknown): boolean {
-  const text = error instanceof ChildExitError ? error.exit.stderrTail : error instanceof Error ? error.message : '';
-  return /\b(ENETUNREACH|ENETDOWN)\b|Network is (unreachable|down)/.test(text);
-}
-
-export function blameOf(error: unknown): Blame {
-  return kindOf(error).blame;
-}
-
-/** That others have it, that this host is full or lacks something, says nothing about the source. */
-export function isFaultOfSource(error: unknown): boolean {
-  return blameOf(error) === 'source';
-}
-
-/** That an encoder failed, and not what it was to encode, or that there was no place for it. */
-export function isFaultOfEncoder(error: unknown): boolean {
-  return OF_ENCODERS.some((kind) => error instanceof kind);
-}
-
-const OF_ENCODERS = [
-  ...[ChildExitError, ReadyTimeoutError, ServiceEndedError, NotMpegTsError],
-  ...[EncoderStalledError, TracksUnsteadyError],
-];
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof SourcesFailedError) return { ...failureOf(error.cause), ...ownWords(error) };
@@ -169,9 +68,8 @@ const REFUSALS: Record<RestartRefusedError['why'], string> = {
   backoff: 'The source failed a moment ago',
 };
 
-function refusalOf({ why, retryAfterMs }: RestartRefusedError): Pick<Failure, 'title' | 'detail' | 'deviceError'> {
-  const detail = `it is not opened again for ${Math.ceil(retryAfterMs / 1_000)} s (${why})`;
-  return { title: REFUSALS[why], detail, deviceError: '807 No Video Data' };
+function refusalOf({ why, retryAfterMs }: RestartRefusedError): Pick<Failure, 'title' | 'detail'> {
+  return { title: REFUSALS[why], detail: `it is not opened again for ${Math.ceil(retryAfterMs / 1_000)} s (${why})` };
 }
 
 /** Two ids of one source are a conflict within this publisher: its own pid and command would tell nobody that. */
@@ -199,7 +97,7 @@ export async function noTunerErrorOr(
   if (isBusy(error)) return new NoTunerError(channel, saidBy(error.deviceCode as number), retryOf(error), error);
   if (!device || !isUnavailable(error)) return error;
   const tuners = await device.status({ timeoutMs: STATUS_TIMEOUT_MS }).catch((): TunerStatus[] => []);
-  const allInUse = tuners.length > 0 && tuners.every(({ channel, targetIp }) => channel ?? targetIp);
+  const allInUse = tuners.length > 0 && !tuners.some(isFreeTuner);
   return allInUse ? new NoTunerError(channel, '805 All Tuners In Use', TUNER_RETRY_MS, error) : error;
 }
 

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -16,7 +16,7 @@ import { failureOf } from '../../examples/publisher/failure.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
 import { eventually } from '../support/eventually.ts';
-import { promisedMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
 
@@ -71,6 +71,17 @@ const watch = (channel: Channel) => channel.hub.pipe(new PassThrough().resume())
 const refusalOf = async (channel: Channel) => failureOf((await watch(channel).ended).error);
 const opened = () => said.filter((sentence) => sentence.includes(': opening '));
 const encoders = () => pidsOfChildren(process.pid).filter((pid) => processesWith('-mpegts_flags').includes(pid));
+
+async function serve(answer: RequestListener): Promise<string> {
+  const server = createServer(answer).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
 /** Nothing is held against any source, and only the first was tried. */
 function expectNobodyBlamed(channel: Channel): void {
   expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
@@ -79,12 +90,31 @@ function expectNobodyBlamed(channel: Channel): void {
 }
 
 describe('what is no fault of a source counts against none, and does not go down the list', () => {
-  it('that another process holds it: 409 with the holder', async () => {
+  it('that its lock is lost while it is read: it is opened again, as no restart, a moment later', async () => {
     publish();
+    const restarted = vi.fn();
+    controls.supervisor.on('restart', restarted);
     const channel = channelOf(one as string, two as string);
-    await using _held = await SourceLock.acquire(one as string, { dir: lockDir, onWarning: () => {} });
-    expect(await refusalOf(channel)).toMatchObject({ status: 409, holder: { pid: process.pid } });
+    await watch(channel).live;
+    for (const name of readdirSync(lockDir as string)) {
+      if (name.endsWith('.lock')) rmSync(join(lockDir as string, name));
+    }
+    await eventually(
+      () => expect(channel.hub.stats()).toMatchObject({ openings: 2, state: 'live' }),
+      patienceMs(20_000),
+    );
     expectNobodyBlamed(channel);
+    expect([restarted.mock.calls, channel.switches]).toEqual([[], []]);
+  });
+
+  it('that what has to be known of it before it is opened takes its time: the next is read', async () => {
+    publish({ startTimeoutMs: promisedMs(1_600) });
+    const address = await serve(() => {});
+    // It has the form of a tuner's, so that the device is asked who it is.
+    const channel = channelOf(`http://${address}/auto/v5.1`, two as string);
+    await watch(channel).live;
+    expect(channel.reading?.index).toBe(1);
+    expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
   });
 
   it('that the directory of locks can not be used', async () => {
@@ -123,13 +153,7 @@ describe('what is no fault of a source counts against none, and does not go down
 
   it('that its last viewer leaves while it is opened', async () => {
     publish();
-    const hung = createServer(() => {}).listen(0, '127.0.0.1');
-    await once(hung, 'listening');
-    onTestFinished(() => {
-      hung.close();
-      hung.closeAllConnections();
-    });
-    const channel = channelOf(`http://127.0.0.1:${(hung.address() as AddressInfo).port}/x`, two as string);
+    const channel = channelOf(`http://${await serve(() => {})}/x`, two as string);
     const viewer = watch(channel);
     await eventually(() => expect(opened()).toHaveLength(1));
     await viewer[Symbol.asyncDispose]();
@@ -166,6 +190,61 @@ describe('what is no fault of a source counts against none, and does not go down
     );
     expectNobodyBlamed(channel);
     expect([restarted.mock.calls, channel.switches]).toEqual([[], []]);
+  });
+});
+
+describe('a channel whose first source', () => {
+  const lock = (path: string | undefined) => SourceLock.acquire(path as string, { dir: lockDir, onWarning: () => {} });
+
+  it('is held by another process reads the next, and is refused with the holder if that is held as well', async () => {
+    publish();
+    const channel = channelOf(one as string, two as string);
+    await using _first = await lock(one);
+    const second = await lock(two);
+    expect(await refusalOf(channel)).toMatchObject({ status: 409, holder: { pid: process.pid } });
+    // One who comes before they are looked at again is told the same.
+    expect(await refusalOf(channel)).toMatchObject({ status: 409, holder: { pid: process.pid } });
+    await second[Symbol.asyncDispose]();
+    await eventually(() => watch(channel).live, patienceMs(10_000));
+    expect(channel.reading?.index).toBe(1);
+    expect(channel.sources).toMatchObject([
+      { state: 'busy', why: expect.stringContaining('watch that one') },
+      { state: 'ok' },
+    ]);
+    expect(channel.refusal).toBeUndefined();
+  });
+
+  it('failed is read again, as soon as it may be, if another process holds the next', async () => {
+    publish();
+    const channel = channelOf(one as string, two as string);
+    const viewer = watch(channel);
+    await viewer.live;
+    await using _second = await lock(two);
+    for (const pid of encoders()) process.kill(pid, 'SIGKILL');
+    await eventually(
+      () => expect([channel.hub.stats().openings > 1, channel.reading?.index]).toEqual([true, 0]),
+      patienceMs(15_000),
+    );
+    expect(channel.hub.subscribers).toBe(1);
+  });
+
+  it('needs an ffmpeg that is not there reads one that needs none, and does not go back at once', async () => {
+    publish({
+      ffmpeg: () => {
+        throw new ProgramNotFoundError('there is no ffmpeg');
+      },
+    });
+    const recording = readFileSync(one as string);
+    const address = await serve((_, response) => {
+      response.writeHead(200, { 'Content-Type': 'video/mp2t' });
+      const timer = setInterval(() => response.write(recording.subarray(0, 188 * 500)), 90);
+      response.on('close', () => clearInterval(timer));
+    });
+    const channel = channelOf(one as string, two as string, `http://${address}/live`);
+    await watch(channel).live;
+    expect(channel.reading?.index).toBe(2);
+    expect(channel.sources).toMatchObject([{ state: 'busy' }, { state: 'ok' }, { state: 'ok' }]);
+    expect(opened()).toHaveLength(2);
   });
 });
 

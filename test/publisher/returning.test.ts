@@ -1,14 +1,23 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ProcessPool, SourceLock } from 'holdfast';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Returning } from '../../examples/publisher/channel/returning.ts';
 import { SourceList } from '../../examples/publisher/channel/source-list.ts';
+import { SourceReader } from '../../examples/publisher/channel/source-reader.ts';
 import { seemsWell } from '../../examples/publisher/channel/tuner-check.ts';
 import type { Failure } from '../../examples/publisher/failure.ts';
+import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 const FAILURE: Failure = { status: 502, title: 'The source could not be read', detail: 'it is gone' };
+const lockDir = temporaryDirectory(afterAll);
+const SETTINGS = {
+  ...{ lockDir, stallTimeoutMs: 10_000, controls: { pool: new ProcessPool({ max: 1 }) } },
+  ffmpeg: () => 'ffmpeg',
+};
 const VIA = { 'X-Holdfast-Via': '0123456789abcdef' };
 
 /** A channel that reads its second source, as the first has failed; `look` asks once how the first is. */
@@ -24,8 +33,8 @@ function backupOf(url: string) {
   list.opening(second);
   list.live(0);
   const probed = vi.spyOn(list, 'probed');
-  const terms = { known: <T>(source: T) => source, preferAfterMs: () => 60_000, headers: () => VIA, goBack: () => {} };
-  const returning = new Returning({ list, ...terms });
+  const reader = new SourceReader('a', SETTINGS, createLog('json'), () => VIA);
+  const returning = new Returning({ list, reader, preferAfterMs: () => 60_000, goBack: () => {} });
   onTestFinished(() => returning.stop());
   return { look: () => returning.look(1), heard: () => probed.mock.calls.map(([, isWell]) => isWell) };
 }
@@ -49,6 +58,14 @@ describe('a better source that is asked about', () => {
       await eventually(() => expect(backup.heard()).toEqual([false]));
     },
   );
+
+  it('is not well while another process holds it, though it would answer', async () => {
+    const address = await serve((_, response) => void response.end());
+    const backup = backupOf(`http://${address}`);
+    await using _held = await SourceLock.acquire(`http://${address}`, { dir: lockDir, onWarning: () => {} });
+    backup.look();
+    await eventually(() => expect(backup.heard()).toEqual([false]));
+  });
 
   it('is asked as it is read: with its password as it is spelled, and by whom it is relayed', async () => {
     const asked: IncomingMessage[] = [];

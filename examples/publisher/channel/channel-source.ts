@@ -90,9 +90,8 @@ export class ChannelSource {
     this.list = list;
     this.#reader = reader;
     this.#walk = new SourceWalk({ ...{ id, supervisor, list, reader, log, ended }, switches: this.switches });
-    const known = (source: Source) => reader.known(source);
     const goBack = (to: ListedSource) => this.#goBack(to);
-    this.#returning = new Returning({ list, known, preferAfterMs, headers: () => owner.headers(), goBack });
+    this.#returning = new Returning({ list, reader, preferAfterMs, goBack });
   }
 
   /** Whether something is read, or is about to. */

@@ -3,7 +3,8 @@ import { FanoutHub, type LockHolder, RestartRefusedError, SourceBusyError, type 
 import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
 import type { Profile } from '../config/schema.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
-import { blameOf, type Failure, failureOf } from '../failure.ts';
+import { type Failure, failureOf } from '../failure.ts';
+import { type Blame, blameOf, isFaultOfSource } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
 import { Relay } from '../pipeline/relay.ts';
 import type { RenditionSettings } from '../pipeline/rendition.ts';
@@ -25,6 +26,9 @@ import type { Switch, SwitchReason } from './switches.ts';
 export interface ChannelSettings extends ChannelSourceSettings, RenditionSettings {
   readonly closeAfterMs: number;
 }
+
+/** Of which neither the list of sources nor the supervisor takes note. */
+const UNNOTED: readonly Blame[] = ['here', 'process', 'nobody'];
 
 /**
  * One channel: a hub whose source is the first of its list that can be read, with the lock of it under every name. Nothing
@@ -188,8 +192,9 @@ export class Channel implements AsyncDisposable {
       over: () => this.#closed(),
       ended: (error) => {
         if (this.hub.state === 'closed') return;
-        if (error === undefined) this.#reopening.postpone({ retryAfterMs: OUTSIDE_RETRY_MS });
-        else this.#failed(error);
+        if (error !== undefined) this.#failed(error);
+        if (error === undefined || !isFaultOfSource(error))
+          this.#reopening.postpone({ retryAfterMs: OUTSIDE_RETRY_MS });
       },
       reopen: (reason) => void this.hub.restart(reason).catch(() => {}),
     };
@@ -240,7 +245,7 @@ export class Channel implements AsyncDisposable {
     const failure = failureOf(error);
     // That it is not tried tells nothing new of why it failed.
     if (!(error instanceof RestartRefusedError && this.#lastError)) this.#lastError = { ...failure, at: new Date() };
-    if (blameOf(error) === 'here') this.#reopening.postpone(failure);
+    if (UNNOTED.includes(blameOf(error))) this.#reopening.postpone(failure);
     const { holder, detail, title } = failure;
     const hasViewers = this.hub.subscribers > 0;
     const says = error instanceof SourceBusyError && !hasViewers ? `skipped, ${detail}` : `${title}: ${detail}`;

@@ -1,5 +1,6 @@
 import type { Source } from '../directory/directory.ts';
 import type { ListedSource, SourceList } from './source-list.ts';
+import type { SourceReader } from './source-reader.ts';
 import { seemsWell } from './tuner-check.ts';
 
 /** A better source is asked about four times while it has to be well, within these bounds. */
@@ -8,12 +9,9 @@ const MOST_PROBE_MS = 15_000;
 
 export interface ReturningParts {
   readonly list: SourceList;
-  /** A source with its device, if that is known by now. */
-  readonly known: (source: Source) => Source;
+  readonly reader: Pick<SourceReader, 'known' | 'headers' | 'isHeld'>;
   /** Asked each time, as it can change. */
   readonly preferAfterMs: () => number;
-  /** Of a request for a source. */
-  readonly headers: () => Readonly<Record<string, string>>;
   readonly goBack: (to: ListedSource) => void;
 }
 
@@ -58,12 +56,13 @@ export class Returning {
 
   /** Never rejects: what can't even be asked is not well. */
   async #seemsWell(listed: Source, signal: AbortSignal): Promise<boolean | undefined> {
-    const { list, known, headers } = this.#parts;
-    const source = known(listed);
-    const read = list.reading && known(list.reading.source);
+    const { list, reader } = this.#parts;
+    const source = reader.known(listed);
+    const read = list.reading && reader.known(list.reading.source);
     const isOnSameDevice = source.device !== undefined && source.device.deviceId === read?.device?.deviceId;
     try {
-      return await seemsWell(source, { isOnSameDevice, signal, headers: headers() });
+      if (await reader.isHeld(source)) return false;
+      return await seemsWell(source, { isOnSameDevice, signal, headers: reader.headers });
     } catch {
       return false;
     }

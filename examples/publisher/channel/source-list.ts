@@ -24,10 +24,18 @@ export type ListVerdict =
   | { readonly allowed: true }
   | { readonly allowed: false; readonly why: Guard | 'busy'; readonly retryAfterMs: number };
 
+/** What is said of a source that is no worse for it, and when it is asked again. */
+export type Busy = Failure & {
+  readonly retryAfterMs: number;
+  readonly mostMs?: number | undefined;
+  /** What it failed with. */
+  readonly error?: unknown;
+};
+
 type Health =
   | { readonly name: 'ok' }
   /** Others have it: it is no fault of the source, and soon over or not. */
-  | { readonly name: 'busy'; readonly since: number; readonly until: number; readonly times: number; said: Failure }
+  | { readonly name: 'busy'; readonly since: number; readonly until: number; readonly times: number; said: Busy }
   | { readonly name: 'failed'; readonly since: number; readonly said: Failure };
 
 interface Entry extends ListedSource {
@@ -48,7 +56,7 @@ export interface SourceState {
   readonly state: Health['name'];
   readonly isReading: boolean;
   /** What it failed with, or who is told to have it. */
-  readonly said?: Failure | undefined;
+  readonly said?: (Failure & Pick<Busy, 'error'>) | undefined;
   /** Until nothing but the failure of all others makes it be read. */
   readonly retryAfterMs?: number | undefined;
 }
@@ -169,7 +177,7 @@ export class SourceList {
     this.#reading = entry;
     entry.liveSince = undefined;
     const hasOtherThatIsWell = this.#entries.some((other) => other !== entry && other.health.name === 'ok');
-    entry.isReturn = entry.health.name === 'failed' && hasOtherThatIsWell;
+    entry.isReturn = entry.health.name !== 'ok' && hasOtherThatIsWell;
   }
 
   live(now: number): void {
@@ -194,14 +202,15 @@ export class SourceList {
     this.#transition(entry, { name: 'failed', since: now, said });
   }
 
-  /** Others have it. Asked again after as long as it says, and later at longer intervals. */
-  busy(listed: ListedSource, said: Failure & { readonly retryAfterMs: number }, now: number): void {
+  /** Others have it. Asked again after as long as it says, and later at longer intervals, up to `mostMs`. */
+  busy(listed: ListedSource, said: Busy, now: number): void {
     const entry = this.#find(listed.key);
     if (this.#reading?.key === listed.key) this.#reading = undefined;
     if (!entry) return;
+    if (entry.isReturn) entry.relapses++;
     const times = entry.health.name === 'busy' ? entry.health.times + 1 : 1;
-    const { retryAfterMs } = said;
-    const waitMs = Math.max(retryAfterMs, Math.min(retryAfterMs * 2 ** (times - 1), MAX_BUSY_MS));
+    const { retryAfterMs, mostMs = MAX_BUSY_MS } = said;
+    const waitMs = Math.max(retryAfterMs, Math.min(retryAfterMs * 2 ** (times - 1), mostMs));
     this.#transition(entry, { name: 'busy', since: now, until: now + waitMs, times, said });
   }
 

@@ -1,12 +1,14 @@
 import type { Readable } from 'node:stream';
-import type { ChildExit, ProcessPool, SourceLock } from 'holdfast';
+import { type ChildExit, ChildExitError, type ProcessPool, SourceEndedError, SourceLock } from 'holdfast';
 import type { DeviceClient } from '../../hdhomerun/index.ts';
 import type { Source } from '../directory/directory.ts';
+import { SourceUntriedError } from '../errors.ts';
 import { noTunerErrorOr } from '../failure.ts';
+import { isFaultOfSource } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
 import { type OpenSource, openSource, type SourceEnd } from '../pipeline/open-source.ts';
 import { isToldToEnd } from '../pipeline/told-to-end.ts';
-import { identify } from './source-identity.ts';
+import { identify, namesOf } from './source-identity.ts';
 import { forgetHeld, keysOf, lockSource } from './source-locks.ts';
 import { busyTunersOf } from './tuner-check.ts';
 
@@ -25,6 +27,9 @@ export interface ReadTerms {
   /** Its device is asked for a free tuner before it is opened: it had none before. */
   readonly isAskedFirst: boolean;
 }
+
+/** A source that is well is open within this, or within half of the time that it has. */
+const LEAST_OPENING_MS = 2_000;
 
 /** Opens the sources of one channel, each with the locks of all its names. */
 export class SourceReader {
@@ -60,26 +65,40 @@ export class SourceReader {
     return { ...source, device: source.device ?? this.#devices.get(source.url) };
   }
 
+  /** Of a request for a source. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.#headers();
+  }
+
+  /** Whether somebody has its lock now, under a name that is known without asking anybody. */
+  async isHeld({ url, device }: Source): Promise<boolean> {
+    const { lockDir: dir } = this.#settings;
+    const holders = await Promise.all(namesOf(url, device).map((name) => SourceLock.inspect(name, { dir })));
+    return holders.some((holder) => holder !== undefined);
+  }
+
   /** Rejects when nothing of it is left. */
-  async open(source: Source, name: string, { signal, ...terms }: ReadTerms): Promise<ReadSource> {
-    const deadline = performance.now() + terms.startTimeoutMs;
+  async open(source: Source, name: string, { signal, startTimeoutMs, isAskedFirst }: ReadTerms): Promise<ReadSource> {
+    const deadline = performance.now() + startTimeoutMs;
     const { names, device } = await identify(source.url, source.device, signal);
     if (device) this.#devices.set(source.url, device);
-    if (terms.isAskedFirst) {
+    if (isAskedFirst) {
       const busy = await busyTunersOf(this.known(source), this.#channel, signal);
       if (busy) throw busy;
     }
     this.#openedKeys = keysOf(names);
     const holds = await lockSource(names, { dir: this.#settings.lockDir, log: this.#log, signal });
     const release = async () => {
-      await holds[Symbol.asyncDispose]();
-      forgetHeld(names, signal);
+      await holds[Symbol.asyncDispose]().finally(() => forgetHeld(names, signal));
     };
-    const leftMs = Math.max(1, deadline - performance.now());
+    const leftMs = deadline - performance.now();
     try {
+      if (leftMs < Math.min(LEAST_OPENING_MS, startTimeoutMs / 2))
+        throw new SourceUntriedError(source.url, startTimeoutMs);
       return new ReadSource(await this.#start(source, name, { signal, holds, startTimeoutMs: leftMs }), release);
     } catch (error) {
-      await release();
+      // What can't be released is told when it is wanted again.
+      await release().catch(() => {});
       throw signal.aborted ? error : await noTunerErrorOr(error, this.#channel, device);
     }
   }
@@ -90,7 +109,7 @@ export class SourceReader {
     terms: { readonly signal: AbortSignal; readonly holds: SourceLock; readonly startTimeoutMs: number },
   ): Promise<OpenSource> {
     const { controls, ffmpeg, stallTimeoutMs } = this.#settings;
-    const headers = this.#headers();
+    const { headers } = this;
     const process = { pool: controls.pool, key: this.#channel, ffmpeg };
     return openSource(source, name, { ...terms, ...process, stallTimeoutMs, headers });
   }
@@ -122,10 +141,15 @@ export class ReadSource implements AsyncDisposable {
     return this.#source.resource;
   }
 
-  /** A child that somebody outside told to end has not failed: a service manager that stops this publisher does so as well. */
+  /**
+   * As the supervisor is to take it. A child that somebody outside told to end has not failed: a service manager that stops
+   * this publisher does so as well. Nor has what lost its lock, or this host its network.
+   */
   #endOf(end: SourceEnd | ChildExit): SourceEnd | ChildExit {
     if (this.#lost) return { reason: 'lost', error: this.#lost };
-    return 'code' in end && isToldToEnd(end) ? { reason: 'terminated' } : end;
+    if ('code' in end && isToldToEnd(end)) return { reason: 'terminated' };
+    const error = errorOf(end);
+    return error === undefined || isFaultOfSource(error) ? end : { reason: 'terminated', error };
   }
 
   /** What it gives is no use: it ends with this error. */
@@ -149,4 +173,11 @@ export class ReadSource implements AsyncDisposable {
       await this.#release();
     }
   }
+}
+
+/** Of an end that nobody here wanted. */
+export function errorOf(end: SourceEnd | ChildExit): unknown {
+  if ('error' in end && end.error !== undefined) return end.error;
+  if (end.reason === 'terminated' || end.reason === 'aborted') return undefined;
+  return 'code' in end ? new ChildExitError('ffmpeg', end) : new SourceEndedError(end.reason);
 }

@@ -9,18 +9,21 @@ import {
   type Supervisor,
 } from 'holdfast';
 import { NoTunerError, SourceClosedError, SourceLostError, SourcesFailedError } from '../errors.ts';
-import { blameOf, failureOf } from '../failure.ts';
+import { failureOf } from '../failure.ts';
+import { type Blame, blameOf } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
-import type { SourceEnd } from '../pipeline/open-source.ts';
-import type { ListedSource, SourceList } from './source-list.ts';
-import type { ReadSource, SourceReader } from './source-reader.ts';
+import { mayPassThrough, type SourceEnd } from '../pipeline/open-source.ts';
+import type { Busy, ListedSource, SourceList } from './source-list.ts';
+import { errorOf, type ReadSource, type SourceReader } from './source-reader.ts';
 import type { Switches, SwitchReason } from './switches.ts';
 import { freeTunersOf } from './tuner-check.ts';
 
 /** What an opening has of the time to start: who waits is told what it failed with, and not only that it took too long. */
 const OPENING_SHARE = 0.9;
-/** A source that has less than this would fail for want of time, which says nothing about it. */
-const LEAST_START_MS = 300;
+/** A tuner and ffmpeg take a while even if all is well: no source has less than this, or than a third of all. */
+const FAIR_SHARE_MS = 4_000;
+/** One that has less than this, or than a tenth of all, would fail for want of time, which says nothing about it. */
+const LEAST_SHARE_MS = 1_000;
 /** When it is asked again whether others still have a source, unless it says so itself. */
 const BUSY_RETRY_MS = 5_000;
 
@@ -43,8 +46,8 @@ interface Tried {
 
 /**
  * Opens the first source of a channel that can be: each is an attempt of its own for the supervisor, so that going on to the
- * next is no restart, and opening one again is. A fault of this host or of this publisher ends the walk at once: it would
- * meet the next source as well, and tells nothing about either.
+ * next is no restart, and opening one again is. A fault of this host or of this publisher that would meet the next source as
+ * well ends the walk, and tells nothing about either; where no process can be had, what needs none is still tried.
  */
 export class SourceWalk {
   readonly #parts: WalkParts;
@@ -57,16 +60,21 @@ export class SourceWalk {
     name: string,
     terms: { readonly signal: AbortSignal; readonly startTimeoutMs: number },
   ): Promise<ReadSource> {
-    const { signal, startTimeoutMs } = terms;
-    const deadline = performance.now() + OPENING_SHARE * startTimeoutMs;
+    const { signal } = terms;
+    const totalMs = OPENING_SHARE * terms.startTimeoutMs;
+    const deadline = performance.now() + totalMs;
     const tried: Tried[] = [];
     for (;;) {
       const left = await this.#left(tried, signal);
       const leftMs = deadline - performance.now();
       const [next] = left;
-      if (!next || (tried.length > 0 && leftMs < LEAST_START_MS)) throw this.#outcome(tried);
+      const isTooLate = tried.length > 0 && leftMs < Math.min(LEAST_SHARE_MS, totalMs / 10);
+      if (!next || isTooLate) throw this.#outcome(tried);
+      const fairMs = Math.max(leftMs / left.length, Math.min(FAIR_SHARE_MS, totalMs / 3));
       try {
-        return await this.#attempt(next, name, { signal, startTimeoutMs: Math.max(1, leftMs / left.length) });
+        const read = await this.#attempt(next, name, { signal, startTimeoutMs: Math.max(1, Math.min(leftMs, fairMs)) });
+        this.#passOver(tried);
+        return read;
       } catch (error) {
         tried.push({ listed: next, error });
         this.#note(next, error, signal);
@@ -80,9 +88,10 @@ export class SourceWalk {
   /** Of sources that are as good as each other, the one whose device has more free tuners goes first. */
   async #left(tried: readonly Tried[], signal: AbortSignal): Promise<readonly ListedSource[]> {
     const wasTried = ({ key }: ListedSource) => tried.some(({ listed }) => listed.key === key);
+    const hasProcesses = tried.every(({ error }) => blameOf(error) !== 'process');
     const groups = this.#parts.list
       .candidates(performance.now())
-      .map((group) => group.filter((each) => !wasTried(each)));
+      .map((group) => group.filter((each) => !wasTried(each) && (hasProcesses || mayPassThrough(each.source.url))));
     const [first = [], ...rest] = groups.filter((group) => group.length > 0);
     return [...(await this.#freerFirst(first, signal)), ...rest.flat()];
   }
@@ -136,22 +145,30 @@ export class SourceWalk {
     const { list } = this.#parts;
     const now = performance.now();
     const blame = signal.aborted ? (faultIn(signal) ? 'source' : 'here') : blameOf(error);
-    if (blame === 'here' || error instanceof RestartRefusedError) {
+    if (error instanceof RestartRefusedError || (blame !== 'source' && blame !== 'elsewhere')) {
       list.closed();
       return;
     }
-    const said = failureOf(error);
-    if (blame === 'source') list.failed(listed, said, now);
-    else list.busy(listed, { ...said, retryAfterMs: said.retryAfterMs ?? BUSY_RETRY_MS }, now);
+    if (blame === 'source') list.failed(listed, failureOf(error), now);
+    else list.busy(listed, busyWith(error), now);
     this.#leave(listed, blame === 'source' ? 'refused' : 'busy');
+  }
+
+  /** Another could be read without a process: what there was none for is not gone back to at once. */
+  #passOver(tried: readonly Tried[]): void {
+    for (const { listed, error } of tried) {
+      if (blameOf(error) !== 'process') continue;
+      this.#parts.list.busy(listed, busyWith(error), performance.now());
+      this.#leave(listed, 'busy');
+    }
   }
 
   #ended(listed: ListedSource, end: SourceEnd | ChildExit, signal: AbortSignal): void {
     const { list, ended } = this.#parts;
     const fault = signal.aborted ? faultIn(signal) : errorOf(end);
-    if (fault === undefined) {
+    if (fault === undefined || blameOf(fault) !== 'source') {
       list.closed();
-      if (!signal.aborted) ended(undefined);
+      if (fault !== undefined || !signal.aborted) ended(signal.aborted ? undefined : fault);
       return;
     }
     list.failed(listed, failureOf(fault), performance.now());
@@ -178,9 +195,7 @@ export class SourceWalk {
   #outcome(tried: readonly Tried[]): unknown {
     const { id, list } = this.#parts;
     const telling =
-      tried.find(({ error }) => blameOf(error) === 'here') ??
-      tried.find(({ error }) => blameOf(error) === 'elsewhere' && !(error instanceof RestartRefusedError)) ??
-      tried.find(({ error }) => blameOf(error) === 'source') ??
+      TELLING.map((blame) => tried.find(({ error }) => isTelling(error) && blameOf(error) === blame)).find(Boolean) ??
       tried[0];
     if (!telling) return this.#refusal();
     if (list.all.length === 1) return telling.error;
@@ -200,9 +215,16 @@ export class SourceWalk {
     if (verdict.allowed) return new RestartRefusedError(id, 'backoff', BUSY_RETRY_MS);
     const { why, retryAfterMs } = verdict;
     if (why !== 'busy') return new RestartRefusedError(id, why, retryAfterMs);
+    if (busy?.error !== undefined && !(busy.error instanceof NoTunerError)) return busy.error as Error;
     return new NoTunerError(id, busy?.deviceError ?? '805 All Tuners In Use', retryAfterMs, undefined);
   }
 }
+
+/** Whose errors tell a viewer most, the first of them first. */
+const TELLING: readonly Blame[] = ['here', 'process', 'elsewhere', 'source', 'nobody'];
+
+/** That it is not tried now tells less than what it, or another, failed with. */
+const isTelling = (error: unknown) => !(error instanceof RestartRefusedError);
 
 /** What a hub found its source to be over with; `undefined` if it only wants it no more. */
 function faultIn({ reason }: AbortSignal): unknown {
@@ -210,11 +232,11 @@ function faultIn({ reason }: AbortSignal): unknown {
   return reason instanceof SourceStalledError || reason instanceof SourceStartTimeoutError ? reason : undefined;
 }
 
-/** Of an end that nobody here wanted. */
-function errorOf(end: SourceEnd | ChildExit): unknown {
-  if (end.reason === 'terminated' || end.reason === 'aborted') return undefined;
-  if ('error' in end && end.error !== undefined) return end.error;
-  return 'code' in end ? new ChildExitError('ffmpeg', end) : new SourceEndedError(end.reason);
+/** Only what is asked of a device is asked at longer and longer intervals; a look at this host costs nobody anything. */
+function busyWith(error: unknown): Busy {
+  const said = failureOf(error);
+  const { retryAfterMs = BUSY_RETRY_MS } = said;
+  return { ...said, error, retryAfterMs, mostMs: error instanceof NoTunerError ? undefined : retryAfterMs };
 }
 
 /** Nothing that is watched live should be complete. */

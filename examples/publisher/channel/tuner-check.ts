@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises';
-import { type DeviceClient, DeviceError, type TunerStatus } from '../../hdhomerun/index.ts';
+import { type DeviceClient, DeviceError, isFreeTuner, type TunerStatus } from '../../hdhomerun/index.ts';
 import type { Source } from '../directory/directory.ts';
 import { NoTunerError } from '../errors.ts';
 import { leave, openHttp } from '../pipeline/http-source.ts';
@@ -20,7 +20,7 @@ export async function busyTunersOf(
   const tuners = await statusOf(device, ASK_TIMEOUT_MS, signal);
   signal.throwIfAborted();
   const wanted = tunersFor(url, tuners ?? []);
-  if (wanted.length === 0 || wanted.some(isFree)) return undefined;
+  if (wanted.length === 0 || wanted.some(isFreeTuner)) return undefined;
   const said = wanted.length < (tuners?.length ?? 0) ? '804 Tuner In Use' : '805 All Tuners In Use';
   return new NoTunerError(channel, said, RETRY_MS, undefined);
 }
@@ -28,7 +28,7 @@ export async function busyTunersOf(
 /** How many tuners of its device are free; `undefined` if it does not tell in time. */
 export async function freeTunersOf({ url, device }: Source, signal: AbortSignal): Promise<number | undefined> {
   const tuners = await statusOf(device, CHOICE_TIMEOUT_MS, signal);
-  return tuners && tunersFor(url, tuners).filter(isFree).length;
+  return tuners && tunersFor(url, tuners).filter(isFreeTuner).length;
 }
 
 /** Of a look at a source that is not read. */
@@ -47,7 +47,7 @@ export interface ProbeTerms {
 export async function seemsWell({ url, device }: Source, terms: ProbeTerms): Promise<boolean | undefined> {
   if (device) {
     const tuners = await statusOf(device, ASK_TIMEOUT_MS, terms.signal);
-    return tuners !== undefined && (terms.isOnSameDevice || tunersFor(url, tuners).some(isFree));
+    return tuners !== undefined && (terms.isOnSameDevice || tunersFor(url, tuners).some(isFreeTuner));
   }
   const path = filePath(url);
   if (path !== undefined) return isReadable(path);
@@ -87,8 +87,6 @@ function tunersFor(url: string, tuners: readonly TunerStatus[]): readonly TunerS
   const [, named] = /\/(tuner\d+)\//.exec(url) ?? [];
   return named === undefined ? tuners : tuners.filter(({ resource }) => resource === named);
 }
-
-const isFree = ({ channel, targetIp }: TunerStatus) => channel === undefined && targetIp === undefined;
 
 async function statusOf(
   device: DeviceClient | undefined,

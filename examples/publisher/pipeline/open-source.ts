@@ -48,9 +48,14 @@ const ENCODER_SHARE = 0.95;
  */
 export async function openSource({ url }: Source, name: string, terms: SourceTerms): Promise<OpenSource> {
   const deadline = performance.now() + terms.startTimeoutMs;
-  const passed = /^https?:/i.test(url) ? await openPassThrough(url, terms) : undefined;
+  const passed = mayPassThrough(url) ? await openPassThrough(url, terms) : undefined;
   const startTimeoutMs = Math.max(1, deadline - performance.now());
   return passed ?? (await openEncoder({ url, name }, { ...terms, startTimeoutMs }));
+}
+
+/** Whether it may be read without a process; its server's answer decides. */
+export function mayPassThrough(url: string): boolean {
+  return /^https?:/i.test(url);
 }
 
 async function openEncoder(input: { url: string; name: string }, terms: SourceTerms): Promise<OpenSource> {

@@ -15,7 +15,8 @@ import {
 import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
 import type { Controls } from '../controls.ts';
 import { EncoderHeldBackError, NothingToEncodeError, TracksUnsteadyError } from '../errors.ts';
-import { type Failure, failureOf, isFaultOfEncoder } from '../failure.ts';
+import { type Failure, failureOf } from '../failure.ts';
+import { isFaultOfEncoder } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
 import { startEncoder } from './encoder.ts';
 import { EncoderFeed } from './encoder-feed.ts';
