@@ -32,8 +32,7 @@ export class Outputs implements AsyncDisposable {
     this.#config = config;
     this.hls = new Hls({ ...options, canEncode: () => isThere(ffmpeg) });
     this.previews = new Previews(options);
-    const channel = (id: string) => channels.get(id);
-    this.pushes = new Pushes(config.push, { channel, ffmpeg, startTimeoutMs: () => config.startTimeoutMs, log });
+    this.pushes = new Pushes(config.push, { channel: (id) => channels.get(id), ffmpeg, limits: config, log });
     observeHls(registry, this.hls);
     observePushes(registry, this.pushes);
   }

@@ -1,10 +1,11 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket as NetSocket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { PushTarget } from '../../examples/publisher/push/push-target.ts';
 import { ManagedChild } from '../../src/index.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
@@ -35,6 +36,12 @@ async function pushOf(publisher: PublisherProcess, id: string): Promise<Json> {
 
 const isLive = (publisher: PublisherProcess, id: string) =>
   eventually(async () => expect(await pushOf(publisher, id)).toMatchObject({ state: 'live' }), patienceMs(20_000));
+
+const isHeldBack = (publisher: PublisherProcess, id: string, why: RegExp) =>
+  eventually(async () => {
+    const push = await pushOf(publisher, id);
+    expect(push).toMatchObject({ state: 'held-back', why: expect.stringMatching(why) });
+  }, patienceMs(25_000));
 
 /** A UDP receiver on loopback, which keeps what comes. */
 async function receiver(): Promise<{ port: number; datagrams: Buffer[]; socket: Socket }> {
@@ -198,6 +205,80 @@ describe('a push', () => {
     await eventually(() => expect(second.datagrams.length).toBeGreaterThan(20), patienceMs(20_000));
     await eventually(() => expect(encoders(`127.0.0.1:${first.port}`, publisher)).toEqual([]));
     expect(encoders(`127.0.0.1:${stays.port}`, publisher)).toEqual([pid]);
+  });
+
+  it('whose peer stops to read is held back with a reason, and live again when the peer is', async () => {
+    const file = join(temporaryDirectory(), 'got.ts');
+    const port = await freePort();
+    const input = ['-listen', '1', '-i', `rtmp://127.0.0.1:${port}/live/a-secret-key`];
+    const first = await peer(input, file);
+    // What the system holds for a peer is full within some seconds.
+    await using fat = await HdhomerunSimulator.start({ encoding: 'shared', megabits: 25 });
+    const push = { site: { channel: 'fat', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` } };
+    const source = ['--source', `fat=${fat.streamUrl('5.1')}`];
+    await using publisher = await start(push, '--stall-timeout-ms', '3000', ...source);
+    await isLive(publisher, 'site');
+    process.kill(first.pid as number, 'SIGSTOP');
+    await isHeldBack(publisher, 'site', /^the peer takes nothing/);
+    await eventually(() => expect(encoders('a-secret-key', publisher)).toEqual([first.pid]));
+    await first.terminate();
+    await peer(input, file);
+    await isLive(publisher, 'site');
+    expect((await pushOf(publisher, 'site')).restarts).toBeGreaterThan(0);
+  });
+
+  it('whose peer never answers is held back, and tried again', async () => {
+    const calls: NetSocket[] = [];
+    const silent = createServer((socket) => calls.push(socket)).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    onTestFinished(() => {
+      for (const call of calls) call.destroy();
+      silent.close();
+    });
+    const { port } = silent.address() as { port: number };
+    const push = { site: { channel: '5.1', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` } };
+    await using publisher = await start(push, '--start-timeout-ms', '4000');
+    await isHeldBack(publisher, 'site', /^the peer has taken nothing since it was called/);
+    await eventually(() => expect(calls.length).toBeGreaterThan(1), patienceMs(20_000));
+  });
+
+  it('of a channel that goes on with other tracks begins anew, and nothing has failed', async () => {
+    const recording = join(temporaryDirectory(), 'mpeg2.ts');
+    await makeRecording(recording);
+    const { port, datagrams } = await receiver();
+    const sources = JSON.stringify([simulator.streamUrl('5.1'), recording]);
+    const push = { wall: { channel: 'news', url: `udp://127.0.0.1:${port}` } };
+    await using publisher = await start(push, '--source', `news=${sources}`);
+    onTestFinished(() => simulator.heal());
+    await isLive(publisher, 'wall');
+    const [pid] = encoders(`127.0.0.1:${port}`, publisher);
+    simulator.misbehave({ fault: 'cut', channel: '5.1' });
+    await eventually(() => expect(encoders(`127.0.0.1:${port}`, publisher)).not.toContain(pid), promisedMs(8_000));
+    datagrams.length = 0;
+    await eventually(() => expect(datagrams.length).toBeGreaterThan(50), patienceMs(20_000));
+    expect(await pushOf(publisher, 'wall')).toMatchObject({ restarts: 0, why: null });
+  });
+
+  it('of a channel that the operator stops leaves the tuner alone until a reload', async () => {
+    const { port } = await receiver();
+    const push = { wall: { channel: '5.1', url: `udp://127.0.0.1:${port}` } };
+    const token = 'an-operator-of-this';
+    await using publisher = await start(push, '--operator-token', token);
+    await isLive(publisher, 'wall');
+    const headers = { Authorization: `Bearer ${token}` };
+    await ask(`${publisher.url}/api/channels/5.1/stop`, { method: 'POST', headers });
+    await eventually(() => expect(simulator.streams()).toBe(0));
+    await throughout(2_000, () => expect(simulator.streams()).toBe(0));
+    const { state, why } = await pushOf(publisher, 'wall');
+    expect([state, why]).toEqual(['stopped', expect.stringContaining('stopped by the operator')]);
+    publisher.kill('SIGHUP');
+    await isLive(publisher, 'wall');
+  });
+
+  it('shows no key, even where it stands in the place of an application', () => {
+    const target = new PushTarget('rtmp://127.0.0.1/a-secret-key');
+    expect([target.shown, target.scrub('no a-secret-key')]).toEqual(['rtmp://127.0.0.1/***', 'no ***']);
+    expect(new PushTarget('rtmp://127.0.0.1/live/a-secret-key').shown).toBe('rtmp://127.0.0.1/live/***');
   });
 
   it('by SRT never waits to be called', async () => {

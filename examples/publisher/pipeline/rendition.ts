@@ -182,7 +182,7 @@ export class Rendition implements AsyncDisposable {
     try {
       const options = { key: this.#id, signal, timeoutMs: startTimeoutMs };
       const lease = await controls.pool.acquire(spawn, options);
-      void lease.child.closed.then((exit) => this.#ended(exit, encoder));
+      void lease.child.closed.then((exit) => this.#ended(exit, encoder, feed));
       this.#log.info(`channel ${this.#id}: encoded by ${encoder.kind}`);
       return encodingOf(lease, feed);
     } catch (error) {
@@ -192,10 +192,10 @@ export class Rendition implements AsyncDisposable {
     }
   }
 
-  #ended(exit: ChildExit, encoder: VideoEncoder): void {
+  #ended(exit: ChildExit, encoder: VideoEncoder, { isOver }: EncoderFeed): void {
     this.#timelineMs += exit.durationMs + AHEAD_MS;
     if (isToldToEnd(exit)) this.#postponedUntil = performance.now() + OUTSIDE_RETRY_MS;
-    if (hasFailed(exit)) this.#settings.encoders.giveUp(encoder, new ChildExitError('ffmpeg', exit));
+    if (!isOver && hasFailed(exit)) this.#settings.encoders.giveUp(encoder, new ChildExitError('ffmpeg', exit));
   }
 
   #verdict(): Exclude<ReturnType<FanoutReopen>, false> {

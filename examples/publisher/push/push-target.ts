@@ -21,8 +21,9 @@ export class PushTarget {
     this.#url = url;
     this.protocol = parsed.protocol.replace(/s?:$/, '') as PushTarget['protocol'];
     this.#secrets = secretsOf(parsed, this.protocol === 'rtmp');
-    const path = parsed.pathname.split('/')[1] ?? '';
-    const rest = this.protocol === 'rtmp' ? `/${path}/${HIDDEN}` : '';
+    const [, app = '', ...key] = parsed.pathname.split('/');
+    const shownPath = key.length > 0 ? `${app}/${HIDDEN}` : HIDDEN;
+    const rest = this.protocol === 'rtmp' ? `/${shownPath}` : '';
     this.shown = `${parsed.protocol}//${parsed.host}${rest}`;
   }
 
@@ -60,7 +61,9 @@ export class PushTarget {
 
 /** Longest first, so that none is left in part; what is as short as a word would only make texts unreadable. */
 function secretsOf({ username, password, pathname, searchParams }: URL, isPathSecret: boolean): string[] {
-  const path = isPathSecret ? pathname.split('/').slice(2) : [];
+  const [, app = '', ...key] = isPathSecret ? pathname.split('/') : [];
+  // Without an application it is the key that stands there.
+  const path = key.length > 0 ? key : [app];
   const values = Array.from(searchParams).flatMap(([name, value]) => (PLAIN.includes(name) ? [] : [value]));
   const raw = [username, password, ...values, ...path, ...(isPathSecret ? [path.join('/')] : [])];
   const all = raw.flatMap((text) => [text, decoded(text), encodeURIComponent(text)]);

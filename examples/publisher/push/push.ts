@@ -1,34 +1,28 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  ChildExitError,
-  type FanoutHub,
-  ManagedChild,
-  type ServiceContext,
-  type ServiceHandle,
-  type Subscription,
-  type Supervisor,
-} from 'holdfast';
+import type { FanoutHub, ServiceContext, ServiceHandle, Supervisor } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import { subscribeTo } from '../channel/subscribe-to.ts';
 import type { PushConfig } from '../config/schema.ts';
 import { PushFailedError } from '../errors.ts';
 import { flvComplaint, programOf } from '../hls/playable.ts';
 import type { Logger } from '../log.ts';
-import { feed } from '../pipeline/feed.ts';
+import { OUTSIDE_RETRY_MS } from '../pipeline/told-to-end.ts';
 import { PushTarget } from './push-target.ts';
+import { endOf, type SendingEnd, type SendingTerms, send } from './sending.ts';
 
 export interface PushTerms {
   readonly channel: (id: string) => Channel | undefined;
   readonly ffmpeg: () => string;
-  /** Asked for each try, so that it can change. */
-  readonly startTimeoutMs: () => number;
+  /** They may change. */
+  readonly limits: SendingTerms['limits'];
   readonly log: Logger;
 }
 
-/** `waiting`: there is no such channel now. `held-back`: it failed, and is tried again later. */
+/** `waiting`: there is no such channel now. `held-back`: it failed, and is tried again later. `stopped`: with its channel. */
 export type PushState = 'waiting' | 'opening' | 'live' | 'held-back' | 'stopped';
 
-type Phase = Extract<PushState, 'waiting' | 'opening' | 'live'>;
+type Phase = Exclude<PushState, 'held-back'>;
 
 /** A push, as `/api/pushes` tells of it. No secret is in it. */
 export interface PushView {
@@ -46,9 +40,8 @@ export interface PushView {
   readonly retryAfterMs: number | null;
 }
 
-/** From the request to end to the kill: a peer is told that the stream is over. */
-const GRACE_MS = 500;
 const CHANNEL_POLL_MS = 500;
+const STOPPED = 'its channel was stopped by the operator; it goes on with a reload (SIGHUP) or the next start';
 
 /** Sends one channel to one address for ever: a supervised service, which keeps its channel open. */
 export class Push {
@@ -106,6 +99,7 @@ export class Push {
   #why(state: PushState, error: unknown, refusal: string | undefined): string | null {
     if (state === 'live') return null;
     if (state === 'waiting') return `there is no channel ${this.config.channel}; it begins when there is`;
+    if (this.#phase === 'stopped') return STOPPED;
     const said = error instanceof Error ? error.message : undefined;
     return said && refusal ? `${said} (${refusal})` : (said ?? null);
   }
@@ -122,9 +116,10 @@ export class Push {
       for (;;) {
         const channel = await this.#channel(signal);
         this.#become('opening');
-        await this.#send(channel, { signal, ready });
-        // The channel is gone: another of its id may come.
-        await sleep(CHANNEL_POLL_MS, undefined, { signal });
+        const end = await this.#send(channel, { signal, ready });
+        if (end === 'outside') await sleep(OUTSIDE_RETRY_MS, undefined, { signal });
+        // Where another takes its place at once, its end was wanted, and not for a moment only.
+        if (end === 'closed' && this.#terms.channel(this.config.channel)) await this.#stayStopped(signal);
       }
     } catch (error) {
       if (signal.aborted) throw error;
@@ -132,6 +127,12 @@ export class Push {
       this.#log.warn(`push ${this.id} to ${this.#target.shown} failed: ${failed.message}`);
       throw failed;
     }
+  }
+
+  async #stayStopped(signal: AbortSignal): Promise<void> {
+    this.#become('stopped');
+    await once(signal, 'abort');
+    signal.throwIfAborted();
   }
 
   async #channel(signal: AbortSignal): Promise<Channel> {
@@ -143,9 +144,10 @@ export class Push {
     }
   }
 
-  /** Resolves when the channel was closed for good; rejects with what else it ends by. */
-  async #send(channel: Channel, { signal, ready }: Pick<ServiceContext, 'signal' | 'ready'>): Promise<void> {
-    this.#hub = channel.rendition(this.config.profile);
+  /** Resolves when it has to be begun anew and nothing has failed; rejects with what it ends by else. */
+  async #send(channel: Channel, { signal, ready }: Pick<ServiceContext, 'signal' | 'ready'>): Promise<SendingEnd> {
+    const hub = channel.rendition(this.config.profile);
+    this.#hub = hub;
     await using subscription = subscribeTo(channel, this.config.profile, signal);
     const isOver = await subscription.live.then(
       () => false,
@@ -153,36 +155,21 @@ export class Push {
     );
     if (isOver) return endOf(subscription);
     await this.#checkCodecs(channel);
-    await using child = await ManagedChild.spawn(this.#terms.ffmpeg(), this.#target.arguments, {
-      ...{ stdin: 'pipe', signal, graceMs: GRACE_MS, name: 'ffmpeg' },
-    });
-    this.#follow(child, ready);
-    const fed = feedAll(subscription, child);
-    const exit = await Promise.race([child.closed, fed]);
-    if (exit) throw new ChildExitError('ffmpeg', exit);
-    await endOf(subscription);
+    const { ffmpeg, limits } = this.#terms;
+    const sent = (bytes: number) => {
+      this.#bytes += bytes;
+      this.#become('live');
+      ready();
+    };
+    return await send(subscription, { ffmpeg: ffmpeg(), args: this.#target.arguments, hub, signal, limits, sent });
   }
 
   /** FLV carries few codecs, and ffmpeg would say so only in its own words. */
   async #checkCodecs(channel: Channel): Promise<void> {
     if (this.#target.protocol !== 'rtmp') return;
-    await using probed = await programOf(channel, this.config.profile, this.#terms.startTimeoutMs());
+    await using probed = await programOf(channel, this.config.profile, this.#terms.limits.startTimeoutMs);
     const complaint = flvComplaint(probed.program);
     if (complaint) throw new Error(`${complaint}; set "profile": "web" for this push`);
-  }
-
-  /** ffmpeg tells again and again how much it has sent. */
-  #follow(child: ManagedChild, ready: () => void): void {
-    child.stdin?.on('error', () => {});
-    let sent = 0;
-    child.stdout?.setEncoding('latin1').on('data', (text: string) => {
-      const total = Number(/total_size=(\d+)/.exec(text)?.[1] ?? 0);
-      if (total <= sent) return;
-      this.#bytes += total - sent;
-      sent = total;
-      this.#become('live');
-      ready();
-    });
   }
 
   #become(phase: Phase): void {
@@ -190,25 +177,12 @@ export class Push {
     this.#phase = phase;
     this.#enter(phase);
     const { channel } = this.config;
-    const about = { waiting: `waits for channel ${channel}`, opening: `opens channel ${channel}`, live: 'is live' };
+    const about = {
+      ...{ waiting: `waits for channel ${channel}`, opening: `opens channel ${channel}`, live: 'is live' },
+      stopped: `is stopped with channel ${channel}`,
+    };
     this.#log.info(`push ${this.id}: ${about[phase]}, to ${this.#target.shown}`);
   }
-}
-
-/** Resolves when nothing more comes. */
-async function feedAll(subscription: AsyncIterable<Buffer>, child: ManagedChild): Promise<undefined> {
-  try {
-    for await (const bytes of subscription) await feed(child, bytes);
-  } catch {
-    // Its end tells.
-  }
-}
-
-/** Resolves if it was closed for good; rejects with what else it ended by. */
-async function endOf({ ended }: Subscription): Promise<void> {
-  const { reason, error } = await ended;
-  if (reason === 'closed') return;
-  throw error ?? new Error(`the channel ended (${reason})`);
 }
 
 function messageOf(error: unknown): string {

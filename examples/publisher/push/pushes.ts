@@ -26,9 +26,12 @@ export class Pushes implements AsyncDisposable {
     return Array.from(this.#byId.values(), (push) => push.view());
   }
 
-  /** Leaves those alone that did not change. */
+  /** Leaves those alone that did not change, but for those that were stopped. */
   configure(configured: Configured): void {
-    for (const [id, push] of this.#byId) if (!isDeepStrictEqual(configured[id], push.config)) this.#remove(id, push);
+    for (const [id, push] of this.#byId) {
+      const goesOn = push.state !== 'stopped' && isDeepStrictEqual(configured[id], push.config);
+      if (!goesOn) this.#remove(id, push);
+    }
     for (const [id, config] of Object.entries(configured)) if (!this.#byId.has(id)) this.#add(id, config);
   }
 
