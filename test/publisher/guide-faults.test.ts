@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,7 +7,7 @@ import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { FileGuide } from '../../examples/publisher/guide/file-guide.ts';
 import { Guide } from '../../examples/publisher/guide/guide.ts';
 import { matchChannels } from '../../examples/publisher/guide/guide-match.ts';
-import type { PullTimes } from '../../examples/publisher/guide/guide-pull.ts';
+import { idOf, type PullTimes } from '../../examples/publisher/guide/guide-pull.ts';
 import type { GuideSource, Pulled } from '../../examples/publisher/guide/guide-source.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
@@ -134,4 +135,43 @@ describe('the document', () => {
     await guide[Symbol.asyncDispose]();
     await asked;
   });
+});
+
+it('what was kept of a source that is gone is removed, and so is what a dead writer left', async () => {
+  const small = guideOf({ a: { from: 0, count: 1 } });
+  const left = join(dir, 'guide.xml.gz.999999999.tmp');
+  await writeFile(left, 'half');
+  await writeFile(join(dir, 'another.xml'), small);
+  const kept = () => readdirSync(dir).filter((name) => /^[0-9a-f]{16}\.xml\.gz$/.test(name));
+  const guide = open();
+  await guide.start([given(small, 'one'), given(small, 'two')]);
+  await eventually(() => expect(kept()).toHaveLength(2));
+  expect(existsSync(left)).toBe(false);
+  const [first, second] = [given(small, 'one'), given(small, 'three')];
+  await guide.setSources([first, second]);
+  await eventually(() => expect(kept()).toHaveLength(2));
+  expect(kept().sort()).toEqual([first, second].map((source) => `${idOf(source)}.xml.gz`).sort());
+  await guide[Symbol.asyncDispose]();
+  await open().start([second]);
+  expect(kept()).toEqual([`${idOf(second)}.xml.gz`]);
+  expect(readdirSync(dir)).toContain('another.xml');
+});
+
+it('a time of the next pull that a wrong clock wrote is not waited for', async () => {
+  const small = guideOf({ a: { from: 0, count: 1 } });
+  let pulls = 0;
+  const source = (nextPullMs: number): GuideSource => ({
+    ...given(small),
+    nextPullMs: () => nextPullMs,
+    pull: async (...asked) => {
+      pulls += 1;
+      return await given(small).pull(...asked);
+    },
+  });
+  const before = open();
+  await before.start([source(1e12)]);
+  await eventually(() => expect(readdirSync(dir)).toContain('pulls.json'));
+  await before[Symbol.asyncDispose]();
+  await open().start([source(50)]);
+  await eventually(() => expect(pulls).toBeGreaterThan(1));
 });

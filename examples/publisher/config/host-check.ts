@@ -1,5 +1,6 @@
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { DeviceClient, findFfmpeg } from '../../hdhomerun/index.ts';
 import { unreadableFiles } from '../directory/configured-sources.ts';
 import { listenError } from '../http/server.ts';
@@ -47,7 +48,8 @@ function missingFfmpeg(): string[] {
 
 function missingGuides({ guide }: Config): string[] {
   return guide
-    .filter((address) => !/^https?:/.test(address))
+    .filter((address) => !/^https?:/i.test(address) && address !== 'device')
+    .map((address) => (/^file:/i.test(address) ? fileURLToPath(address) : address))
     .flatMap((path) =>
       unusable(path, constants.R_OK).map((why) => `guide ${path} ${why}; it is read as soon as it can be`),
     );

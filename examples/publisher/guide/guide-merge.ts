@@ -113,10 +113,9 @@ function withStop({ xml, stopMs }: Entry & { readonly stopMs: number }): string 
   const text = xml.toString();
   const stop = ` stop="${formatTime(stopMs)}"`;
   const begin = text.slice(0, text.indexOf('>'));
-  const changed = / stop="[^"]*"/.test(begin)
-    ? begin.replace(/ stop="[^"]*"/, stop)
-    : begin.replace(/ channel=/, `${stop} channel=`);
-  return changed + text.slice(begin.length);
+  // Within a value there is no quotation mark, so that these are attributes.
+  const others = begin.replace(/ stop="[^"]*"/, '');
+  return others.replace(/ start="[^"]*"/, `$&${stop}`) + text.slice(begin.length);
 }
 
 /** Players look for a channel by its number, its name, or both. */

@@ -87,7 +87,8 @@ export class GuidePull implements Disposable {
     this.#kept = await this.#fromDisk();
     if (this.#kept) this.#listener.changed();
     const nextAt = (this.#kept && this.#records.get(idOf(this.source))?.nextAt) ?? 0;
-    this.#pullIn(nextAt - Date.now());
+    // It may have been written by a clock that was wrong.
+    this.#pullIn(Math.min(nextAt - Date.now(), this.source.nextPullMs()));
   }
 
   [Symbol.dispose](): void {

@@ -5,6 +5,7 @@ import { redactCredentials } from 'holdfast';
 import type { Logger } from '../log.ts';
 import { replaceFile } from '../state/json-file.ts';
 import { GuideError } from './errors.ts';
+import { removeOthers, removeTemporary } from './guide-files.ts';
 import type { KeptGuide } from './guide-intake.ts';
 import { type GuideSubject, type Listed, type MergedGuide, mergeGuides } from './guide-merge.ts';
 import { GuidePull, idOf, type PullListener, type PullTimes } from './guide-pull.ts';
@@ -68,6 +69,7 @@ export class Guide implements AsyncDisposable, PullListener {
 
   /** Serves at once what was kept; resolves when all that was kept is known. Pulls go on after that. */
   async start(sources: readonly GuideSource[]): Promise<void> {
+    await removeTemporary(this.#options.dir);
     await this.#fromDisk();
     this.#isRead.resolve();
     await this.setSources(sources);
@@ -83,7 +85,9 @@ export class Guide implements AsyncDisposable, PullListener {
     const around = { dir, log, records: this.#records, listener: this };
     this.#pulls = sources.map((source) => before.get(source.key) ?? new GuidePull(source, around, times));
     for (const pull of before.values()) if (!this.#pulls.includes(pull)) pull[Symbol.dispose]();
-    this.#records.keepOnly(new Set(sources.map(idOf)));
+    const ids = new Set(sources.map(idOf));
+    this.#records.keepOnly(ids);
+    await removeOthers(dir, ids);
     await Promise.all(this.#pulls.map((pull) => (before.has(pull.source.key) ? undefined : pull.start())));
     this.changed();
   }
