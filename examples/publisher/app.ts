@@ -39,6 +39,8 @@ interface Around {
   readonly events: EventLog;
   readonly simulator: HdhomerunSimulator | undefined;
   readonly state: StateClaim;
+  /** Where the locks are, if that is known. */
+  readonly lockDir: string | undefined;
 }
 
 /** The whole program: finds channels, keeps each ready to be opened, and serves them. */
@@ -73,7 +75,7 @@ export class Publisher implements AsyncDisposable {
    */
   static async start(config: Config, log: Logger, events: EventLog = new EventLog()): Promise<Publisher> {
     log.info('starting');
-    await checkLockDirectory(config.lockDir, (text) => log.warn(text));
+    const lockDir = await checkLockDirectory(config.lockDir, (text) => log.warn(text));
     const state = await StateClaim.take(config, log);
     let simulator: HdhomerunSimulator | undefined;
     let publisher: Publisher | undefined;
@@ -83,7 +85,7 @@ export class Publisher implements AsyncDisposable {
       if (missing) log.warn(`${missing}; until then only MPEG-TS by HTTP can be watched`);
       for (const complaint of unreadableFiles(config.source)) log.warn(complaint);
       simulator = config.demo ? await startDemo(missing ? 'ffmpeg' : findFfmpeg(), log) : undefined;
-      publisher = new Publisher(config, { log, events, simulator, state });
+      publisher = new Publisher(config, { log, events, simulator, state, lockDir });
       await publisher.#serve();
       return publisher;
     } catch (error) {
@@ -94,7 +96,7 @@ export class Publisher implements AsyncDisposable {
     }
   }
 
-  private constructor(config: Config, { log, events, simulator, state }: Around) {
+  private constructor(config: Config, { log, events, simulator, state, lockDir }: Around) {
     this.#live = new LiveConfig(config);
     this.#config = this.#live.view;
     this.#log = log;
@@ -105,7 +107,7 @@ export class Publisher implements AsyncDisposable {
     const encoders = new HardwareEncoders(hardware);
     this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls, encoders }), log);
     this.#metrics.observe(this.#channels);
-    this.#readiness = new Readiness({ channels: this.#channels, lockDir: config.lockDir, stateDir: state.path });
+    this.#readiness = new Readiness({ channels: this.#channels, lockDir, stateDir: state.path });
     this.#viewers = new Viewers(() => this.#config);
     const made = { config: this.#config, folder: join(state.path, 'hls'), ffmpeg: findFfmpeg, log };
     const watched = { channels: this.#channels, viewers: this.#viewers };
@@ -247,7 +249,7 @@ export class Publisher implements AsyncDisposable {
       [() => this.#http?.[Symbol.asyncDispose](), () => this.#simulator?.close()],
       [() => this.#device?.lineup.settled()],
       [() => this.#state[Symbol.asyncDispose]()],
-      [() => this.#metrics[Symbol.dispose](), () => this.#readiness[Symbol.dispose]()],
+      [() => this.#metrics[Symbol.dispose]()],
     );
   }
 }

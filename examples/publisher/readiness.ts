@@ -1,13 +1,10 @@
 import { accessSync, constants } from 'node:fs';
 import { findFfmpeg } from '../hdhomerun/index.ts';
 import type { Channels } from './channel/channels.ts';
-import { checkLockDirectory } from './lock-directory.ts';
-
-/** How old what is known of the lock directory may be. */
-const LOCKS_EVERY_MS = 10_000;
 
 export interface ReadinessSettings {
   readonly channels: Channels;
+  /** Where the locks are. */
   readonly lockDir: string | undefined;
   readonly stateDir: string;
 }
@@ -17,37 +14,31 @@ export interface ReadinessSettings {
  * needs an ffmpeg that is not there. That a device or a source fails is no reason: the others are served, and an
  * orchestrator could not mend it by another start.
  */
-export class Readiness implements Disposable {
+export class Readiness {
   readonly #settings: ReadinessSettings;
-  readonly #timer: NodeJS.Timeout;
-  #locks: string | undefined;
   #isStopping = false;
 
   constructor(settings: ReadinessSettings) {
     this.#settings = settings;
-    this.#timer = setInterval(() => void this.#checkLocks(), LOCKS_EVERY_MS).unref();
   }
 
   /** In words; empty if it is ready. */
   reasons(): readonly string[] {
     if (this.#isStopping) return ['it stops'];
-    const { channels } = this.#settings;
+    const { channels, lockDir } = this.#settings;
+    const locks = lockDir === undefined ? undefined : unusable('lock', lockDir);
     const known = channels.size === 0 ? 'no channel is known yet' : undefined;
-    return [known, this.#locks, this.#missingFfmpeg()].filter((reason) => reason !== undefined);
+    return [known, locks, this.#missingFfmpeg()].filter((reason) => reason !== undefined);
   }
 
   /** What would be missing after a restart, or for some channels; it is ready all the same. */
   warnings(): readonly string[] {
     const missing = missingFfmpeg();
-    return [missing, unwritable(this.#settings.stateDir)].filter((warning) => warning !== undefined);
+    return [missing, unusable('state', this.#settings.stateDir)].filter((warning) => warning !== undefined);
   }
 
   stopping(): void {
     this.#isStopping = true;
-  }
-
-  [Symbol.dispose](): void {
-    clearInterval(this.#timer);
   }
 
   #missingFfmpeg(): string | undefined {
@@ -55,12 +46,6 @@ export class Readiness implements Disposable {
       entry.sources.every(({ url }) => !/^https?:/.test(url)),
     );
     return needed ? missingFfmpeg() : undefined;
-  }
-
-  async #checkLocks(): Promise<void> {
-    const { lockDir } = this.#settings;
-    const checked = checkLockDirectory(lockDir, () => {});
-    this.#locks = await checked.then(() => undefined).catch((error: Error) => error.message);
   }
 }
 
@@ -74,12 +59,15 @@ export function missingFfmpeg(): string | undefined {
   }
 }
 
-function unwritable(path: string): string | undefined {
+/** One that is not there is made when it is needed. */
+function unusable(what: 'lock' | 'state', path: string): string | undefined {
   try {
-    accessSync(path, constants.W_OK);
+    accessSync(path, constants.W_OK | constants.X_OK);
     return undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    return code === 'ENOENT' ? undefined : `the state directory ${path} can't be written (${code}); see --state-dir`;
+    return code === 'ENOENT'
+      ? undefined
+      : `the ${what} directory ${path} can't be written (${code}); see --${what}-dir`;
   }
 }

@@ -1,11 +1,14 @@
 import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
 import { createServer, get, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { EventLog } from '../../examples/publisher/events.ts';
 import { LiveFeed } from '../../examples/publisher/http/live-feed.ts';
 import type { Overviews } from '../../examples/publisher/http/overview.ts';
+import { OrphanLook } from '../../examples/publisher/orphan-look.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -23,8 +26,9 @@ class Listener implements Disposable {
   text = '';
   isGone = false;
 
-  static async open(url: string, headers: Record<string, string> = {}): Promise<Listener> {
-    const [response] = (await once(get(url, { agent: false, headers }), 'response')) as [IncomingMessage];
+  static async open(url: string, headers: Record<string, string> = {}, from = '127.0.0.1'): Promise<Listener> {
+    const request = get(url, { agent: false, headers, localAddress: from });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
     return new Listener(response);
   }
 
@@ -162,15 +166,39 @@ describe('GET /api/events', () => {
     expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
   });
 
-  it('has room for 64 clients, then refuses, and has room again once they are gone', async () => {
-    const clients = await Promise.all(Array.from({ length: 64 }, () => Listener.open(`${publisher.url}/api/events`)));
-    const refused = await ask(`${publisher.url}/api/events`);
-    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
+  it('has room for 64 clients, 16 of one address, then refuses, and has room again once they are gone', async () => {
+    const clients: Listener[] = [];
+    const events = `${publisher.url}/api/events`;
+    for (const last of [1, 2, 3, 4]) {
+      const open = () => Listener.open(events, {}, `127.0.0.${last}`);
+      clients.push(...(await Promise.all(Array.from({ length: 16 }, open))));
+      using over = await open();
+      expect(over.response.statusCode).toBe(503);
+    }
+    expect(clients.map(({ response }) => response.statusCode)).toEqual(clients.map(() => 200));
+    using late = await Listener.open(events, {}, '127.0.0.5');
+    expect([late.response.statusCode, late.response.headers['retry-after']]).toEqual([503, '5']);
     for (const client of clients) client[Symbol.dispose]();
     await eventually(async () => {
       using next = await Listener.open(`${publisher.url}/api/events`);
       expect(next.response.statusCode).toBe(200);
     });
+  });
+
+  it('goes on while the locks can not be read, and says so', async () => {
+    const lockDir = join(temporaryDirectory(), 'locks');
+    await using other = await PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir]);
+    rmSync(lockDir, { recursive: true });
+    writeFileSync(lockDir, 'no directory');
+    using listener = await Listener.open(`${other.url}/api/events`);
+    const { data } = await listener.until('snapshot');
+    expect(data.publisher.unready).toContainEqual(expect.stringContaining("locks can't be shown: "));
+    expect([data.channels.length, data.locks]).toEqual([3, []]);
+    expect((await other.json('/api/channels')).channels).toHaveLength(3);
+    expect((await ask(`${other.url}/api/overview`)).status).toBe(200);
+    const ready = await ask(`${other.url}/readyz`);
+    const reason = `the lock directory ${lockDir} can't be written (EACCES); see --lock-dir`;
+    expect([ready.status, ready.json.reasons]).toEqual([503, [reason]]);
   });
 
   it('ends at once when the publisher stops', async () => {
@@ -229,6 +257,18 @@ describe('the feed', () => {
     await eventually(() => expect(reader.of('channels').length).toBeGreaterThan(heard));
     expect(reader.isGone).toBe(false);
     slow.destroy();
+  });
+
+  it('looks for orphans once in 10 s, however many ask', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const look = vi.fn(async () => []);
+    const orphans = new OrphanLook(look);
+    for (let count = 0; count < 20; count += 1) await orphans.find();
+    expect(look).toHaveBeenCalledTimes(1);
+    vi.advanceTimersByTime(10_000);
+    await orphans.find();
+    expect(look).toHaveBeenCalledTimes(2);
   });
 
   it('looks at nothing while nobody listens', async () => {

@@ -35,9 +35,10 @@ function stream(exchange: Exchange, feed: LiveFeed): void {
     response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8' }).end();
     return;
   }
-  if (feed.isFull) {
+  if (feed.isFullFor(request)) {
     response.setHeader('Retry-After', RETRY_SECONDS);
-    const detail = 'too many dashboards are open, or this publisher stops; /api/overview tells the same once';
+    const detail =
+      'too many dashboards are open, of all or of this address, or this publisher stops; /api/overview tells the same once';
     sendProblem(response, { status: 503, title: 'No more event streams', detail });
     return;
   }

@@ -1,7 +1,8 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EventLog } from '../events.ts';
 import { EventStream, format, HEARTBEAT } from './event-stream.ts';
 import type { Overview, Overviews } from './overview.ts';
+import { householdOf } from './viewers.ts';
 import type { ChannelView } from './views.ts';
 
 const LOOK_EVERY_MS = 1_000;
@@ -9,6 +10,8 @@ const HEARTBEAT_EVERY_MS = 15_000;
 /** What the log says is told together when it says much at once. */
 const TELL_AFTER_MS = 50;
 const MAX_CLIENTS = 64;
+/** Of one address, so that nobody shuts the others out. */
+const MAX_OF_ADDRESS = 16;
 
 /** What changed in the channels; the order of all of them if one came or went. */
 interface ChannelChanges {
@@ -19,6 +22,8 @@ interface ChannelChanges {
 
 interface Client {
   readonly stream: EventStream;
+  /** {@link householdOf} it. */
+  readonly address: string;
   /** The last event that it was told. */
   after: string | undefined;
 }
@@ -52,13 +57,16 @@ export class LiveFeed implements Disposable {
     return this.#clients.size + this.#waiting.size;
   }
 
-  get isFull(): boolean {
-    return this.#isClosed || this.size >= MAX_CLIENTS;
+  isFullFor({ socket }: IncomingMessage): boolean {
+    const address = householdOf(socket.remoteAddress ?? '');
+    const own = [...this.#clients, ...this.#waiting].filter((client) => client.address === address);
+    return this.#isClosed || this.size >= MAX_CLIENTS || own.length >= MAX_OF_ADDRESS;
   }
 
   /** @param after the id of the last event that the client knows */
   join(response: ServerResponse, after: string | undefined): void {
-    const client = { stream: new EventStream(response, this.#maxUnreadBytes), after };
+    const address = householdOf(response.req.socket.remoteAddress ?? '');
+    const client = { stream: new EventStream(response, this.#maxUnreadBytes), address, after };
     this.#waiting.add(client);
     response.on('close', () => this.#leave(client));
     this.#timers ??= this.#start();
@@ -111,11 +119,8 @@ export class LiveFeed implements Disposable {
   }
 
   async #lookNow(): Promise<void> {
-    const overview = await this.#overviews.take().catch((error: unknown) => {
-      this.#log.add({ time: new Date().toISOString(), level: 'error', msg: `the dashboard is not told: ${error}` });
-      return undefined;
-    });
-    if (!overview || this.size === 0 || this.#isClosed) return;
+    const overview = await this.#overviews.take();
+    if (this.size === 0 || this.#isClosed) return;
     if (this.#shown && this.#clients.size > 0) this.#write(changesBetween(this.#shown, overview));
     this.#shown = overview;
     this.#welcome(overview);

@@ -1,4 +1,4 @@
-import { type LockHolder, type Orphan, SourceLock } from 'holdfast';
+import { type LockHolder, type Orphan, redactCredentials, SourceLock } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import type { Channels } from '../channel/channels.ts';
 import type { LineupDevice, TunerView } from '../directory/lineup-device.ts';
@@ -11,7 +11,7 @@ export interface PublisherView {
   readonly version: string;
   readonly startedAt: string;
   readonly demo: boolean;
-  /** Why it can't serve now, as `/readyz` says it. */
+  /** Why it can't serve now, as `/readyz` says it; and in an overview, why a part of that could not be looked at. */
   readonly unready: readonly string[];
   /** Whether an operator token is configured: else nothing can be changed from the page. */
   readonly operable: boolean;
@@ -50,11 +50,23 @@ export class Overviews {
     this.#observed = observed;
   }
 
+  /** A part that can't be looked at is empty and says why: it must not hide the others when they are needed most. */
   async take(): Promise<Overview> {
-    const [tuners, locks, orphans] = await Promise.all([this.tuners(), this.locks(), this.orphans()]);
+    const faults: string[] = [];
+    const part = <T>(what: string, looked: Promise<readonly T[]>): Promise<readonly T[]> =>
+      looked.catch((error: Error) => {
+        faults.push(`${what} can't be shown: ${redactCredentials(error.message)}`);
+        return [];
+      });
+    const [tuners, locks, orphans] = await Promise.all([
+      part('tuners', this.tuners()),
+      part('locks', this.locks()),
+      part('orphans', this.orphans()),
+    ]);
+    const publisher = this.#observed.publisher();
     return {
       now: new Date().toISOString(),
-      publisher: this.#observed.publisher(),
+      publisher: { ...publisher, unready: [...publisher.unready, ...faults] },
       channels: this.#channels(locks),
       tuners,
       locks,
@@ -64,7 +76,7 @@ export class Overviews {
   }
 
   async channels(): Promise<readonly ChannelView[]> {
-    return this.#channels(await this.locks());
+    return this.#channels(await this.locks().catch(() => []));
   }
 
   tuners(): Promise<readonly TunerView[]> {
