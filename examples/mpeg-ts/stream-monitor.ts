@@ -262,7 +262,7 @@ export class StreamMonitor {
     if (begin + 4 > at + PACKET_BYTES || bytes.readUIntBE(begin, 3) !== 1) return;
     this.#clearAt = now;
     const stream = bytes[begin + 3] as number;
-    // Stream ids of video, and 0xfd of the newer kinds of it.
+    // Stream ids of video. 0xfd of newer kinds of it is that of newer kinds of sound as well.
     if ((stream & 0xf0) === 0xe0) this.#videoAt = now;
   }
 

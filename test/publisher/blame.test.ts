@@ -294,6 +294,47 @@ describe('a channel', () => {
     expect(encoders()).toHaveLength(1);
   });
 
+  it('whose source was removed while it was read leaves what takes its id alone when the last of it is gone', async () => {
+    publish();
+    const stopped = vi.spyOn(controls.supervisor, 'stop');
+    const channel = channelOf(one as string);
+    await watch(channel).live;
+    channels.sync([entry('a', [two as string])]);
+    channels.renew('a');
+    await eventually(() => expect(channel.hub.state).toBe('closed'));
+    // Of each of its sources once: later the number is another's.
+    await eventually(() => expect(stopped.mock.calls.flat().sort()).toEqual(['a', 'a#2']));
+  });
+
+  it('whose source is removed while it is opened is forgotten as well', async () => {
+    publish();
+    const forgotten: string[] = [];
+    const onForgotten = (message: unknown) => forgotten.push((message as { id: string }).id);
+    subscribe('holdfast:supervisor:forgotten', onForgotten);
+    onTestFinished(() => void unsubscribe('holdfast:supervisor:forgotten', onForgotten));
+    const channel = channelOf(`http://${await serve(() => {})}/x`);
+    const viewer = watch(channel);
+    await eventually(() => expect(opened()).toHaveLength(1));
+    channels.sync([entry('a', [two as string])]);
+    await viewer.live;
+    expect(forgotten).toEqual(['a']);
+  });
+
+  it('is asked at once for who comes, and not for what only opens itself again', async () => {
+    publish();
+    const channel = channelOf(one as string);
+    await using _held = await SourceLock.acquire(one as string, { dir: lockDir, onWarning: () => {} });
+    const { signal } = new AbortController();
+    const openings = () => opened().length;
+    await channel.feed(signal).ended;
+    expect(openings()).toBe(1);
+    await channel.feed(signal).ended;
+    expect(openings()).toBe(1);
+    channel.askAtOnce();
+    await channel.feed(signal).ended;
+    expect(openings()).toBe(2);
+  });
+
   it('is not refused for what another channel of this publisher is just letting go of', async () => {
     publish();
     channels.sync([entry('a', [one as string]), entry('b', [one as string])]);

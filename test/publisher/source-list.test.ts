@@ -96,6 +96,14 @@ describe('while one is read', () => {
     expect(list.hasOther(0, 'any')).toBe(false);
   });
 
+  it('one that others have is no other, even when it may be asked again', () => {
+    const list = listOf('ab');
+    read(list, 'a', 0);
+    list.busy(named(list, 'b'), BUSY, 0);
+    const now = PREFER_MS - 1;
+    expect([order(list, now), list.hasOther(now, 'any'), list.hasOther(now, 'well')]).toEqual(['a b', false, false]);
+  });
+
   it('the only one has no other', () => {
     const list = listOf('a');
     read(list, 'a', 0);

@@ -139,6 +139,7 @@ export class ChannelSource {
       return read;
     } catch (error) {
       this.#isOpen = false;
+      void this.#forgetLeaving().catch(() => {});
       throw error;
     }
   }
@@ -159,20 +160,25 @@ export class ChannelSource {
   /** Ends what is read, and forgets what is known. */
   async stop(): Promise<void> {
     this.unwatch();
-    const known = [...this.list.all, ...(this.#leaving ? [this.#leaving] : [])];
-    await Promise.all(known.map((listed) => this.#forget(listed)));
+    await Promise.all([...this.list.all.map((listed) => this.#forget(listed)), this.#forgetLeaving()]);
   }
 
   #forget(listed: ListedSource): Promise<void> {
     return this.#settings.controls.supervisor.stop(this.#walk.serviceOf(listed));
   }
 
+  /** Once: what has its number by then is another's, of a channel that took the id. */
+  async #forgetLeaving(): Promise<void> {
+    const leaving = this.#leaving;
+    this.#leaving = undefined;
+    if (leaving) await this.#forget(leaving);
+  }
+
   #over(read: ReadSource): void {
     if (this.#read !== read) return;
     this.#read = undefined;
     this.#isOpen = false;
-    if (this.#leaving) void this.#forget(this.#leaving).catch(() => {});
-    this.#leaving = undefined;
+    void this.#forgetLeaving().catch(() => {});
     this.#owner.over();
   }
 

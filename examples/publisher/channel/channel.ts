@@ -143,13 +143,12 @@ export class Channel implements AsyncDisposable {
 
   /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
   watch(response: ServerResponse): Subscription {
-    this.#askAtOnce();
+    this.askAtOnce();
     return this.hub.pipe(response);
   }
 
   /** For who turns it into something else, and can do without what it is too slow for. */
   feed(signal: AbortSignal): Subscription & AsyncIterable<Buffer> {
-    this.#askAtOnce();
     return this.hub.subscribe({ signal, onLag: 'skip' });
   }
 
@@ -158,7 +157,8 @@ export class Channel implements AsyncDisposable {
     return profile === 'copy' ? this.hub : this.renditions.get(profile).hub;
   }
 
-  #askAtOnce(): void {
+  /** Somebody came. What only opens itself again waits for as long as it is told to. */
+  askAtOnce(): void {
     this.#reopening.askAtOnce();
     this.#source.list.askAtOnce(performance.now());
   }

@@ -1,4 +1,5 @@
 import type { DirectoryEntry } from '../directory/directory.ts';
+import { finishAll } from '../finish-all.ts';
 import type { Logger } from '../log.ts';
 import { Channel, type ChannelSettings } from './channel.ts';
 
@@ -59,8 +60,8 @@ export class Channels implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closing = [...this.#byId.values()].map((channel) => channel[Symbol.asyncDispose]());
-    await Promise.all([...closing, ...this.#closing]);
+    const channels = [...this.#byId.values()].map((channel) => () => channel[Symbol.asyncDispose]());
+    await finishAll([...channels, ...[...this.#closing].map((closing) => () => closing)]);
   }
 
   #channelOf(entry: DirectoryEntry): Channel {

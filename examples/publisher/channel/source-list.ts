@@ -144,11 +144,14 @@ export class SourceList {
     );
   }
 
-  /** Whether there is another to read: `any` that may be opened, or one that is `well` as far as is known. */
+  /**
+   * Whether there is another to read: `any` that may be opened and that others do not have, as far as is known, or one that
+   * is `well`.
+   */
   hasOther(now: number, kind: 'any' | 'well'): boolean {
     return this.#entries.some((entry) => {
       if (entry === this.#reading || this.#waitOf(entry, now) !== undefined) return false;
-      return kind === 'any' || !this.#isBehind(entry, now);
+      return !this.#isBehind(entry, now) || (kind === 'any' && entry.health.name !== 'busy');
     });
   }
 

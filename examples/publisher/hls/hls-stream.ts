@@ -103,6 +103,7 @@ export class HlsStream implements AsyncDisposable {
     const onSource = () => this.#segmenter.break();
     this.#hub.on('live', onSource);
     const { channel, profile } = this.#watched;
+    channel.askAtOnce();
     const subscription = subscribeTo(channel, profile, this.#leaving.signal);
     const limit = this.#limitFirst(subscription.live);
     try {

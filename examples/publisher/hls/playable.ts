@@ -34,6 +34,7 @@ export async function programOf(
 ): Promise<{ readonly program: Program } & AsyncDisposable> {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new NotSegmentedError(channel.entry.id, NOTHING)), 2 * timeoutMs);
+  channel.askAtOnce();
   const subscription = subscribeTo(channel, profile, late.signal);
   try {
     const program = await firstProgram(subscription);

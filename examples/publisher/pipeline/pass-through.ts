@@ -76,6 +76,7 @@ async function firstBytes({ response, shown }: HttpAnswer, signal: AbortSignal):
     .on('end', end)
     .on('close', cut);
   signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
   try {
     await promise;
     // More may have come in the same turn.

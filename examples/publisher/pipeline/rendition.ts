@@ -46,6 +46,8 @@ export interface RenditionSource {
   readonly refused: Failure | undefined;
   /** What a slow reader can't take is left out. */
   feed(signal: AbortSignal): Subscription & AsyncIterable<Buffer>;
+  /** Somebody came who wants to see it. */
+  askAtOnce(): void;
 }
 
 /** The channel has the time to start that it always has; it is told of first, should it fail. */
@@ -104,6 +106,7 @@ export class Rendition implements AsyncDisposable {
   /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
   watch(response: ServerResponse): Subscription {
     this.#postponedUntil = 0;
+    this.#source.askAtOnce();
     return this.hub.pipe(response);
   }
 
