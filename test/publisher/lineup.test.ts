@@ -1,8 +1,30 @@
 import { networkInterfaces } from 'node:os';
 import { expect, it } from 'vitest';
 import { DeviceClient, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import type { Channel } from '../../examples/publisher/channel/channel.ts';
+import { Lineup, type Mark } from '../../examples/publisher/device/lineup.ts';
+import type { DirectoryEntry } from '../../examples/publisher/directory/directory.ts';
+import { createLog } from '../../examples/publisher/log.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 
 const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ family }) => family === 'IPv6'));
+
+it('what the operator has settled of a channel counts more than what a player marked', async () => {
+  const entries: Pick<DirectoryEntry, 'id' | 'number' | 'favorite' | 'settled'>[] = [
+    { id: 'free', number: '1', favorite: false },
+    { id: 'shown', number: '2', settled: { favorite: undefined, enabled: true } },
+    { id: 'liked', number: '3', favorite: true, settled: { favorite: true, enabled: undefined } },
+  ];
+  const channels = entries.map((entry) => ({ entry }) as Channel);
+  const lineup = new Lineup(channels, temporaryDirectory(), createLog('json'));
+  const marks = ['x', 'x', '-'] as const;
+  for (const [index, entry] of lineup.entries.entries()) await lineup.mark(entry, marks[index] as Mark);
+  expect(lineup.entries.map(({ favorite, enabled }) => ({ favorite, enabled }))).toEqual([
+    { favorite: false, enabled: false },
+    { favorite: false, enabled: true },
+    { favorite: true, enabled: true },
+  ]);
+});
 
 it('names of a lineup have no control characters', async () => {
   const channels = [{ number: '7.1\x1b', name: ' \x1b[2JGranite\r\n10:00:00 dashboard:\x9b Sport' }];

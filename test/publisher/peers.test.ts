@@ -1,9 +1,13 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { KeptLineups } from '../../examples/publisher/directory/kept-lineups.ts';
 import { Peer } from '../../examples/publisher/directory/peer.ts';
+import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/ports.ts';
 import { patienceMs } from '../support/promised.ts';
@@ -72,6 +76,47 @@ describe('what a peer lists', () => {
   ])('is refused if it is %s', async (_, what, why) => {
     document = what;
     await expect(offers()).rejects.toThrow(why);
+  });
+});
+
+describe('the list of a peer', () => {
+  const log = createLog('json');
+
+  it('outlives a restart, as stale, and is written only if it is news', async () => {
+    const dir = temporaryDirectory();
+    const kept = new KeptLineups(dir, log);
+    const peer = new Peer(url, US, kept);
+    expect(peer.initial).toEqual([]);
+    const read = () => peer.offers(new AbortController().signal);
+    document = { instance: 'theirs', streams: [stream('a'), stream('ours', { via: [US] })] };
+    await read();
+    await kept.settled();
+    const text = () => readFileSync(join(dir, 'lineups.json'), 'utf8');
+    const before = text();
+    document = { instance: 'theirs', streams: [stream('a', { available: false }), stream('ours', { via: [US] })] };
+    await read();
+    await kept.settled();
+    expect(text()).toBe(before);
+    await kept.end();
+    expect(text()).not.toBe(before);
+    const { initial } = new Peer(url, US, new KeptLineups(dir, log));
+    const stale = { available: false, via: ['theirs'], sources: [{ url: 'http://h/a.ts' }] };
+    expect(initial).toMatchObject([{ ids: ['a', expect.any(String)], ...stale }]);
+    expect(Number(initial[0]?.expiresAt)).toBeLessThan(Date.now());
+  });
+
+  it('is listed by a publisher that is started while the peer is down', async () => {
+    document = { instance: 'theirs', streams: [stream('far')] };
+    const args = ['--state-dir', temporaryDirectory(), '--lock-dir', temporaryDirectory(), '--peer', url];
+    {
+      await using publisher = await PublisherProcess.start(args);
+      await publisher.says(/1 channel: far/);
+    }
+    document = 'nothing';
+    await using publisher = new PublisherProcess(['--port', '0', '--discovery', 'off', ...args]);
+    await publisher.says(/the 1 of its last lineup stay listed/);
+    const { streams } = await publisher.json('/api/public-streams');
+    expect(streams).toMatchObject([{ id: 'far', stale: true, available: false }]);
   });
 });
 

@@ -74,8 +74,9 @@ export class Lineup {
 
   #entryOf(number: string, channel: Channel): LineupEntry {
     const mark = Object.hasOwn(this.#memory.marks, channel.entry.id) ? this.#memory.marks[channel.entry.id] : undefined;
-    const favorite = mark === undefined ? channel.entry.favorite === true : mark === '+';
-    return { channel, number, favorite, enabled: mark !== 'x' };
+    const { favorite: given, settled } = channel.entry;
+    const favorite = settled?.favorite ?? (mark === undefined ? given === true : mark === '+');
+    return { channel, number, favorite, enabled: settled?.enabled ?? mark !== 'x' };
   }
 
   #numbers(): ReadonlyMap<string, Channel> {

@@ -88,7 +88,7 @@ export class Catalogue implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.directory[Symbol.dispose]();
     this.announcements[Symbol.dispose]();
-    await Promise.all([this.guide[Symbol.asyncDispose](), this.#kept.settled()]);
+    await Promise.all([this.guide[Symbol.asyncDispose](), this.#kept.end()]);
   }
 
   #listener(): ConstructorParameters<typeof Directory>[1] {
@@ -114,7 +114,9 @@ export class Catalogue implements AsyncDisposable {
       ...(demo === undefined ? [] : [new LineupDevice(demo)]),
     ];
     this.#tuners = tuners.map((tuner) => before.get(tuner.key) ?? tuner);
-    this.#peers = new Map(config.peer.map((url) => [url, this.#peers.get(url) ?? new Peer(url, this.instance)]));
+    this.#peers = new Map(
+      config.peer.map((url) => [url, this.#peers.get(url) ?? new Peer(url, this.instance, this.#kept)]),
+    );
     return [configuredSources(config.source), ...this.#tuners, ...this.#peers.values(), this.announcements];
   }
 

@@ -127,7 +127,7 @@ function overrideOf({ id, number }: DirectoryEntry, overrides: Overrides, used: 
 }
 
 function overridden(entry: DirectoryEntry, override: ChannelOverride): DirectoryEntry {
-  const { name, number, favorite, guide, profile, backup = [] } = override;
+  const { name, number, favorite, enabled, guide, profile, backup = [] } = override;
   return {
     ...entry,
     name: name ?? entry.name,
@@ -135,6 +135,7 @@ function overridden(entry: DirectoryEntry, override: ChannelOverride): Directory
     favorite: favorite ?? entry.favorite,
     guideId: guide ?? entry.guideId,
     profile: profile ?? entry.profile,
+    ...((favorite ?? enabled) !== undefined && { settled: { favorite, enabled } }),
     sources: [...entry.sources, ...backup.map((url) => ({ url }))] as unknown as [Source, ...Source[]],
   };
 }

@@ -60,6 +60,8 @@ export interface DirectoryEntry extends Offer {
   /** Who offers it; of several, the first. */
   readonly provider?: string | undefined;
   readonly kind?: ProviderKind | undefined;
+  /** What the operator has settled: nobody else has a say in it. */
+  readonly settled?: { readonly favorite: boolean | undefined; readonly enabled: boolean | undefined } | undefined;
 }
 
 export interface DirectoryListener {

@@ -2,6 +2,7 @@ import { redactCredentials } from 'holdfast';
 import { z } from 'zod';
 import { authorizationOf } from '../source-address.ts';
 import type { ChannelProvider, Offer } from './directory.ts';
+import type { KeptLineups } from './kept-lineups.ts';
 
 /** A publisher of thousands of channels says less than this. */
 const MAX_BYTES = 8 * 1024 * 1024;
@@ -11,7 +12,7 @@ const MAX_VIA = 32;
 const httpUrl = z.url({ protocol: /^https?$/ }).max(2_048);
 const via = z.array(z.string().max(64)).max(MAX_VIA);
 
-const stream = z.object({
+export const stream: z.ZodType<Stream, unknown> = z.object({
   id: z.string().min(1).max(64),
   name: z.string().max(512),
   number: z.string().max(32).nullable().default(null),
@@ -25,7 +26,24 @@ const stream = z.object({
 
 const document = z.object({ instance: z.string().max(64).optional(), streams: z.array(z.unknown()).max(MAX_STREAMS) });
 
-type Stream = z.infer<typeof stream>;
+export interface Stream {
+  readonly id: string;
+  readonly name: string;
+  readonly number: string | null;
+  readonly url: string;
+  readonly available: boolean;
+  readonly stale: boolean;
+  readonly updatedAt?: string | undefined;
+  readonly expiresAt?: string | undefined;
+  readonly via: readonly string[];
+}
+
+/** What a peer listed, and when. */
+export interface PeerList {
+  readonly readAt: string;
+  readonly instance?: string | undefined;
+  readonly streams: readonly Stream[];
+}
 
 /**
  * Another publisher: each channel that it lists is one of ours, read from it, so that its tuner is read once for both. What
@@ -36,22 +54,39 @@ export class Peer implements ChannelProvider {
   readonly name: string;
   readonly key: string;
   readonly kind = 'peer';
+  /** What it listed before this program was started; it counts as stale until the peer is heard of. */
+  readonly initial: readonly Offer[];
+  readonly #address: string;
   readonly #url: URL;
   readonly #instance: string;
+  readonly #kept: KeptLineups | undefined;
 
-  /** @param instance of this publisher */
-  constructor(url: string, instance: string) {
+  /**
+   * @param instance of this publisher
+   * @param kept where its list outlives a restart of this program
+   */
+  constructor(url: string, instance: string, kept?: KeptLineups) {
+    this.#address = url;
     this.#url = new URL(url);
     this.#instance = instance;
+    this.#kept = kept;
     this.name = redactCredentials(url);
     this.key = `peer:${url}`;
+    const before = kept?.peer(url);
+    this.initial = before ? this.#offersOf(asStale(before)) : [];
   }
 
   async offers(signal: AbortSignal): Promise<readonly Offer[]> {
     const { instance, streams } = await this.#read(signal);
     if (instance === this.#instance) throw new Error(`${this.name} is this publisher itself; take it out of --peer`);
     const usable = streams.flatMap((each) => stream.safeParse(each).data ?? []);
-    const own = usable.filter(({ via }) => !via.includes(this.#instance) && via.length < MAX_VIA);
+    const list = { readAt: new Date().toISOString(), instance, streams: usable };
+    if (!signal.aborted) this.#kept?.keepPeer(this.#address, list);
+    return this.#offersOf(list);
+  }
+
+  #offersOf({ instance, streams }: PeerList): readonly Offer[] {
+    const own = streams.filter(({ via }) => !via.includes(this.#instance) && via.length < MAX_VIA);
     const offers = own.map((each) => this.#offerOf(each, instance));
     return [...offers.filter(({ available }) => available), ...offers.filter(({ available }) => !available)];
   }
@@ -98,6 +133,11 @@ export class Peer implements ChannelProvider {
       ...(stale && { updatedAt: date(updatedAt), expiresAt: date(expiresAt) }),
     };
   }
+}
+
+function asStale({ readAt, streams, ...list }: PeerList): PeerList {
+  const stale = { available: false, stale: true, updatedAt: readAt, expiresAt: readAt };
+  return { ...list, readAt, streams: streams.map((each) => ({ ...each, ...stale })) };
 }
 
 /** Of what is stale: in the past, whatever the clock of the other says. */
