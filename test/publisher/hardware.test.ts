@@ -113,14 +113,49 @@ describe('what encodes', () => {
     wanted = 'nvenc';
     expect(await found.encoder()).toEqual({ kind: 'nvenc' });
   });
+
+  it('is given up only if it is what is used by now', async () => {
+    let wanted: Hardware = 'nvenc';
+    const terms = {
+      ffmpeg: ffmpegWith('nvenc', 'v4l2m2m'),
+      log: createLog('json'),
+      devices: devices('nvidia0', 'video0'),
+    };
+    const found = new HardwareEncoders({ ...terms, wanted: () => wanted });
+    const former = await found.encoder();
+    wanted = 'v4l2m2m';
+    const present = await found.encoder();
+    found.giveUp(former, 'late');
+    expect(await found.encoder()).toBe(present);
+    found.giveUp(present, 'now');
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+  });
+
+  it('that ended is kept if it still encodes, and given up if it does not', async () => {
+    const found = encoders('nvenc', ffmpegWith('nvenc'), devices('nvidia0'));
+    const encoder = await found.encoder();
+    await found.doubt(encoder, 'the stream was bad');
+    expect(await found.encoder()).toBe(encoder);
+    ffmpegWith();
+    await found.doubt(encoder, 'the driver is gone');
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+    expect(said.at(-1)).toMatch(/^nvenc failed, .*the driver is gone/);
+  });
+
+  it('is the processor while a driver keeps what is tried from ending', async () => {
+    const path = join(folder, 'ffmpeg');
+    writeFileSync(path, '#!/bin/sh\nexec sleep 8\n', { mode: 0o755 });
+    const found = encoders('nvenc', () => path, devices('nvidia0'));
+    expect(await found.encoder()).toEqual({ kind: 'software' });
+    expect(said).toEqual([expect.stringMatching(/still tried, the processor encodes meanwhile/)]);
+  });
 });
 
-it('a rendition whose hardware fails is encoded by the processor, which is said once', async () => {
+async function channelWith(ffmpeg: () => string, found: HardwareEncoders) {
   const recording = join(folder, 'recording.ts');
   await makeRecording(recording);
   const log = createLog('json');
   const controls = createControls({ maxProcesses: 8, restartCooldownMs: 0 }, log);
-  const ffmpeg = ffmpegWith('vaapi');
   const channels = new Channels(
     {
       ...{
@@ -130,7 +165,7 @@ it('a rendition whose hardware fails is encoded by the processor, which is said 
         stallTimeoutMs: 10_000,
       },
       ...{ failoverAfterMs: 2_500, preferAfterMs: 60_000, deinterlace: true, ffmpeg, controls },
-      encoders: encoders('auto', ffmpeg, devices('dri/renderD128')),
+      encoders: found,
     },
     log,
   );
@@ -140,7 +175,29 @@ it('a rendition whose hardware fails is encoded by the processor, which is said 
   });
   const dates = { updatedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) };
   channels.sync([{ id: 'a', ids: ['a'], name: 'a', number: null, sources: [{ url: recording }], ...dates }]);
-  const channel = channels.get('a');
+  return channels.get('a');
+}
+
+it('a rendition of sound alone needs no hardware', async () => {
+  const ffmpeg = ffmpegWith();
+  const channel = await channelWith(ffmpeg, encoders('nvenc', ffmpeg, devices()));
+  await channel?.rendition('audio').pipe(new PassThrough().resume()).live;
+});
+
+it('hardware is kept if the processor can not encode the stream either', async () => {
+  const path = join(folder, 'ffmpeg');
+  const script = `#!/bin/sh\ncase "$*" in *pipe:0*) exit 1 ;; *frames:v*) exit 0 ;; *) exec ${findFfmpeg()} "$@" ;; esac\n`;
+  writeFileSync(path, script, { mode: 0o755 });
+  const found = encoders('nvenc', () => path, devices('nvidia0'));
+  const channel = await channelWith(() => path, found);
+  const { error } = (await channel?.rendition('low').pipe(new PassThrough().resume()).ended) ?? {};
+  expect(failureOf(error).status).toBe(502);
+  expect(await found.encoder()).toEqual({ kind: 'nvenc' });
+});
+
+it('a rendition whose hardware fails is encoded by the processor, which is said once', async () => {
+  const ffmpeg = ffmpegWith('vaapi');
+  const channel = await channelWith(ffmpeg, encoders('auto', ffmpeg, devices('dri/renderD128')));
   for (const profile of ['low', 'tiny'] as const) {
     const viewer = channel?.rendition(profile).pipe(new PassThrough().resume());
     await viewer?.live;

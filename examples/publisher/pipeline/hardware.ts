@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ManagedChild } from 'holdfast';
+import { type ChildExit, ManagedChild } from 'holdfast';
 import type { Hardware } from '../config/schema.ts';
 import { HardwareError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -13,9 +13,11 @@ const KINDS: readonly (readonly [kind: Exclude<Hardware, 'auto' | 'none'>, devic
   ['vaapi', /^dri\/renderD\d+$/],
   ['v4l2m2m', /^video\d+$/],
 ];
-const SOFTWARE: VideoEncoder = { kind: 'software' };
+export const SOFTWARE: VideoEncoder = { kind: 'software' };
 /** To encode two pictures; a driver may have to be loaded. */
 const TRIAL_TIMEOUT_MS = 10_000;
+/** Who waits for pictures does not wait longer for what encodes them. */
+const PATIENCE_MS = 3_000;
 
 export interface HardwareTerms {
   /** What the operator wants now. */
@@ -27,39 +29,73 @@ export interface HardwareTerms {
   readonly devices?: string | undefined;
 }
 
+/** One look for what was wanted. */
+interface Search {
+  readonly wanted: Hardware;
+  readonly found: Promise<VideoEncoder>;
+  /** Once it is found. */
+  encoder?: VideoEncoder;
+}
+
 /**
  * What encodes pictures on this host. Nothing is tried before something is to be encoded, and then once: what has a device
  * here and really encodes is taken. One that fails later is given up, and the processor encodes from then on.
  */
 export class HardwareEncoders {
   readonly #terms: HardwareTerms;
-  #found: Promise<VideoEncoder> | undefined;
-  /** What it was looked for. */
-  #wanted: Hardware | undefined;
+  #search: Search | undefined;
 
   constructor(terms: HardwareTerms) {
     this.#terms = terms;
   }
 
-  /** @throws HardwareError if the one that was named does not work; it is tried again then. */
-  encoder(): Promise<VideoEncoder> {
-    const wanted = this.#terms.wanted();
-    if (wanted !== this.#wanted) this.#found = undefined;
-    this.#wanted = wanted;
-    this.#found ??= this.#find(wanted).catch((error) => {
-      this.#found = undefined;
-      throw error;
-    });
-    return this.#found;
+  /**
+   * The processor, as long as it is not known what works.
+   *
+   * @throws HardwareError if the one that was named does not work; it is tried again then.
+   */
+  async encoder(): Promise<VideoEncoder> {
+    const { found } = this.#searchFor(this.#terms.wanted());
+    const { promise: meanwhile, resolve } = Promise.withResolvers<VideoEncoder>();
+    const timer = setTimeout(() => {
+      this.#terms.log.warn('hardware encoders are still tried, the processor encodes meanwhile (--hardware)');
+      resolve(SOFTWARE);
+    }, PATIENCE_MS);
+    try {
+      return await Promise.race([found, meanwhile]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  /** Told when something that encoded by it has failed. Returns whether there is another to try. */
-  giveUp(encoder: VideoEncoder, why: unknown): boolean {
-    if (encoder.kind === 'software') return false;
-    this.#found = Promise.resolve(SOFTWARE);
+  /** What it could not encode was encoded by the processor. It may not be what is used by now. */
+  giveUp(encoder: VideoEncoder, why: unknown): void {
+    const search = this.#search;
+    if (encoder.kind === 'software' || search?.encoder !== encoder) return;
+    this.#search = { wanted: search.wanted, found: Promise.resolve(SOFTWARE), encoder: SOFTWARE };
     const reason = why instanceof Error ? why.message : String(why);
     this.#terms.log.warn(`${encoder.kind} failed, the processor encodes from now on (--hardware): ${reason}`);
-    return true;
+  }
+
+  /** Something that it encoded ended, which may be the fault of what it was given: it is tried again. */
+  async doubt(encoder: VideoEncoder, why: unknown): Promise<void> {
+    if (encoder.kind === 'software' || this.#search?.encoder !== encoder) return;
+    if ((await this.#complaintOf(encoder)) !== undefined) this.giveUp(encoder, why);
+  }
+
+  #searchFor(wanted: Hardware): Search {
+    if (this.#search?.wanted === wanted) return this.#search;
+    const search: Search = { wanted, found: this.#find(wanted) };
+    this.#search = search;
+    search.found.then(
+      (encoder) => {
+        search.encoder = encoder;
+      },
+      () => {
+        if (this.#search === search) this.#search = undefined;
+      },
+    );
+    return search;
   }
 
   async #find(wanted: Hardware): Promise<VideoEncoder> {
@@ -93,15 +129,25 @@ export class HardwareEncoders {
 
   /** Why it does not encode; undefined if it does. */
   async #complaintOf(encoder: VideoEncoder): Promise<string | undefined> {
-    await using trial = await ManagedChild.spawn(this.#terms.ffmpeg(), trialArguments(encoder), { graceMs: 100 });
-    const late = setTimeout(() => trial.terminate('late').catch(() => {}), TRIAL_TIMEOUT_MS);
+    const trial = await ManagedChild.spawn(this.#terms.ffmpeg(), trialArguments(encoder), { graceMs: 100 });
     trial.stdout?.resume();
-    const { reason, code, stderrTail } = await trial.closed;
-    clearTimeout(late);
-    if (reason === 'exited' && code === 0) return undefined;
-    if (reason !== 'exited') return `it encoded nothing within ${TRIAL_TIMEOUT_MS} ms`;
-    return stderrTail.trim().split('\n').at(0)?.trim() || `ffmpeg ended with exit code ${code}`;
+    const { promise: late, resolve } = Promise.withResolvers<string>();
+    // A driver may keep it from ending at all: that is not waited for.
+    const timer = setTimeout(() => {
+      trial.terminate('late').catch(() => {});
+      resolve(`it encoded nothing within ${TRIAL_TIMEOUT_MS} ms`);
+    }, TRIAL_TIMEOUT_MS);
+    try {
+      return await Promise.race([late, trial.closed.then(complaintOf)]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
+}
+
+function complaintOf({ reason, code, signal, stderrTail }: ChildExit): string | undefined {
+  if (reason === 'exited' && code === 0) return undefined;
+  return stderrTail.trim().split('\n').at(0)?.trim() || `ffmpeg ended with ${signal ?? `exit code ${code}`}`;
 }
 
 function nameOf(encoder: VideoEncoder): string {

@@ -22,8 +22,8 @@ import { startEncoder } from './encoder.ts';
 import { EncoderFeed } from './encoder-feed.ts';
 import { type Encoding, encodingOf, hasFailed } from './encoding.ts';
 import { fullPoolErrorOr } from './full-pool.ts';
-import type { HardwareEncoders } from './hardware.ts';
-import type { EncodedProfile } from './profiles.ts';
+import { type HardwareEncoders, SOFTWARE } from './hardware.ts';
+import { type EncodedProfile, RECIPES } from './profiles.ts';
 import { renditionArguments, type VideoEncoder } from './rendition-arguments.ts';
 import { isToldToEnd, OUTSIDE_RETRY_MS } from './told-to-end.ts';
 
@@ -163,15 +163,20 @@ export class Rendition implements AsyncDisposable {
     return next?.feed;
   }
 
-  /** By hardware if there is some; should that fail now, by the processor. */
+  /**
+   * By hardware if there is some; should that fail now, by the processor. If that fails as well, it is the stream that can't
+   * be encoded, and no fault of the hardware.
+   */
   async #encode(program: string, { first, feeds, signal }: EncodingTerms): Promise<Encoding> {
     const { encoders } = this.#settings;
-    const encoder = await encoders.encoder();
+    const encoder = RECIPES[this.profile].video ? await encoders.encoder() : SOFTWARE;
     try {
       return await this.#start(program, encoder, first, signal);
     } catch (error) {
-      if (signal.aborted || !isFaultOfEncoder(error) || !encoders.giveUp(encoder, error)) throw error;
-      return await this.#start(program, await encoders.encoder(), feeds(), signal);
+      if (signal.aborted || !isFaultOfEncoder(error) || encoder.kind === 'software') throw error;
+      const encoding = await this.#start(program, SOFTWARE, feeds(), signal);
+      encoders.giveUp(encoder, error);
+      return encoding;
     }
   }
 
@@ -198,7 +203,9 @@ export class Rendition implements AsyncDisposable {
   #ended(exit: ChildExit, encoder: VideoEncoder, { isOver }: EncoderFeed): void {
     this.#timelineMs += exit.durationMs + AHEAD_MS;
     if (isToldToEnd(exit)) this.#postponedUntil = performance.now() + OUTSIDE_RETRY_MS;
-    if (!isOver && hasFailed(exit)) this.#settings.encoders.giveUp(encoder, new ChildExitError('ffmpeg', exit));
+    if (isOver || !hasFailed(exit)) return;
+    const why = new ChildExitError('ffmpeg', exit);
+    void this.#settings.encoders.doubt(encoder, why).catch(() => {});
   }
 
   #verdict(): Exclude<ReturnType<FanoutReopen>, false> {
