@@ -139,10 +139,13 @@ describe('the answers of HLS', () => {
   it('are 404 for what there is not, 410 for what there was', async () => {
     const player = await HlsPlayer.open(hls('5.1'));
     await player.more(1);
-    const now = player.newest?.sequence as number;
+    const { uri = '', sequence = 0 } = player.newest ?? {};
+    const named = (other: number) => `copy/${uri.replace(String(sequence), String(other))}`;
     for (const [path, status] of [
-      [`copy/${now + 100}.ts`, 404],
-      [`copy/${now - 100}.ts`, 410],
+      [named(sequence), 200],
+      [named(sequence + 100), 404],
+      [named(sequence - 100), 410],
+      [`copy/${sequence}.ts`, 404],
       ['copy/..%2f..%2f..%2fetc%2fpasswd', 404],
       ['copy/1e9.ts', 404],
       ['best/index.m3u8', 404],

@@ -71,7 +71,7 @@ export class HlsStream implements AsyncDisposable {
   /** Whether it has nothing new for players who expect it. */
   get isStale(): boolean {
     const targets = this.#hub.state === 'live' ? STALE_TARGETS : STALE_TARGETS_CLOSED;
-    return Date.now() - this.ring.updatedAt > targets * this.targetSeconds * 1_000;
+    return performance.now() - this.ring.updatedAt > targets * this.targetSeconds * 1_000;
   }
 
   /** Somebody asks for something of it; it does not end before that is answered, nor for a while after. */

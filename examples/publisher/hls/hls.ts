@@ -23,9 +23,6 @@ export interface HlsOptions {
   readonly log: Logger;
 }
 
-/** What ends a stream for those who watch it as well. */
-const FOR_GOOD: readonly HlsEnd[] = ['closed', 'source-ended'];
-
 /** HLS of all channels: one stream for each channel and profile that is watched, however many do. */
 export class Hls implements AsyncDisposable {
   readonly sessions: Sessions;
@@ -34,7 +31,7 @@ export class Hls implements AsyncDisposable {
   readonly #streams = new Map<string, HlsStream>();
   /** Where the next stream of a key goes on: a sequence number is never used twice. */
   readonly #next = new Map<string, RingPosition>();
-  /** By seconds since 1970, of which there are more than segments: they are not used again after a restart either. */
+  /** By seconds since 1970, of which there mostly are more than segments: players go on with more after a restart. */
   readonly #firstSequence = Math.floor(Date.now() / 1_000);
   #isClosed = false;
 
@@ -92,7 +89,8 @@ export class Hls implements AsyncDisposable {
       this.#next.set(key, continued(stream));
     }
     this.#options.log.info({ channel, end }, `channel ${channel}: HLS is over (${profile}, ${end})`);
-    if (!this.#isClosed && FOR_GOOD.includes(end)) this.sessions.end(channel);
+    // All else, that its source has ended as well, may be over when its players ask again.
+    if (!this.#isClosed && end === 'closed') this.sessions.end(channel);
   }
 }
 

@@ -38,14 +38,17 @@ export function multivariantPlaylist({ uri, peakBandwidth, averageBandwidth }: V
   return lines(['#EXTM3U', '#EXT-X-VERSION:3', `#EXT-X-STREAM-INF:${bandwidths}`, uri]);
 }
 
+/** Of this process: a cache must not take a segment for one that had its number before a restart. */
+const INSTANCE = Date.now().toString(36);
+
 function segmentName(sequence: number): string {
-  return `${sequence}.ts`;
+  return `${INSTANCE}-${sequence}.ts`;
 }
 
-/** The sequence number of a segment by its name; undefined if it is none. */
+/** The sequence number of a segment by its name; undefined if it is none of this process. */
 export function sequenceOf(name: string): number | undefined {
-  const digits = /^(\d{1,15})\.ts$/.exec(name)?.[1];
-  return digits === undefined ? undefined : Number(digits);
+  const [, instance, digits] = /^([0-9a-z]{1,12})-(\d{1,15})\.ts$/.exec(name) ?? [];
+  return instance === INSTANCE ? Number(digits) : undefined;
 }
 
 function lines(all: readonly string[]): string {

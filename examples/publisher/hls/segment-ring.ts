@@ -34,7 +34,8 @@ export class SegmentRing {
   readonly #listed: ListedSegment[] = [];
   readonly #late: { readonly segment: ListedSegment; readonly until: number }[] = [];
   #next: RingPosition;
-  #endsAt = 0;
+  /** By a clock that only goes forward: that of the host may be set at any time. */
+  #updatedAt = 0;
 
   /** @param count how many are listed at least */
   constructor(count: number, store: SegmentStore, next: RingPosition) {
@@ -57,9 +58,9 @@ export class SegmentRing {
     return this.#listed.length + this.#late.length;
   }
 
-  /** When the last one was added; 0 before. */
+  /** When the last one was added, by `performance.now()`; 0 before. */
   get updatedAt(): number {
-    return this.#endsAt;
+    return this.#updatedAt;
   }
 
   /** In bits per second: that of the fattest one that is listed. */
@@ -75,16 +76,17 @@ export class SegmentRing {
     return Math.max(1, bandwidth(bytes, secondsOf(this.#listed)));
   }
 
-  add(segment: CutSegment, targetSeconds: number, now: number = Date.now()): void {
+  /** @param now by a clock that only goes forward; all but the date that players are told follows it */
+  add(segment: CutSegment, targetSeconds: number, now: number = performance.now()): void {
     const { bytes, durationSeconds } = segment;
     const { sequence, isContinued = false } = this.#next;
     const isDiscontinuous = segment.isDiscontinuous || isContinued;
     const discontinuities = this.#next.discontinuities + (isDiscontinuous ? 1 : 0);
-    const startsAt = this.#startOf(durationSeconds, isDiscontinuous, now);
+    const startsAt = this.#startOf(durationSeconds, isDiscontinuous);
     const stored = this.#store.put(bytes);
     this.#listed.push({ sequence, durationSeconds, isDiscontinuous, discontinuities, startsAt, stored });
     this.#next = { sequence: sequence + 1, discontinuities };
-    this.#endsAt = now;
+    this.#updatedAt = now;
     this.#trim(LEAST_TARGETS * targetSeconds, now);
   }
 
@@ -101,10 +103,10 @@ export class SegmentRing {
   }
 
   /** The clock of the stream goes on from one segment to the next; where it can't, that of this host tells. */
-  #startOf(durationSeconds: number, isDiscontinuous: boolean, now: number): number {
+  #startOf(durationSeconds: number, isDiscontinuous: boolean): number {
     const last = this.#listed.at(-1);
     const end = last ? last.startsAt + last.durationSeconds * 1_000 : 0;
-    return last && !isDiscontinuous ? end : Math.max(end, now - durationSeconds * 1_000);
+    return last && !isDiscontinuous ? end : Math.max(end, Date.now() - durationSeconds * 1_000);
   }
 
   #trim(leastSeconds: number, now: number): void {

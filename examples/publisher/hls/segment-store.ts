@@ -31,6 +31,10 @@ export class MemoryStore implements SegmentStore {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
+/** So many segments wait for the disk at most; more stay in memory. */
+const MAX_WRITES = 16;
+const END_MS = 2_000;
+
 /** A folder of an instance is named by its process, so that the next one knows what nobody will remove any more. */
 const INSTANCE = /^(\d+)-[0-9a-z]+$/;
 
@@ -56,44 +60,60 @@ export class DiskStore implements SegmentStore {
   put(bytes: Buffer): StoredSegment {
     const path = join(this.path, `${this.#count++}.ts`);
     let memory: Buffer | undefined = bytes;
-    let isRemoved = false;
-    const written = this.#write(path, bytes).then(async (isWritten) => {
+    const removal = new AbortController();
+    const { signal } = removal;
+    this.#keep(this.#write(path, bytes, signal), (isWritten) => {
       if (isWritten) memory = undefined;
-      if (isRemoved) await rm(path, { force: true });
+      if (signal.aborted) forget(path);
     });
-    this.#writing.add(written);
-    void written.finally(() => this.#writing.delete(written));
     return {
       byteLength: bytes.length,
-      read: async () => (isRemoved ? undefined : (memory ?? (await readFile(path).catch(() => undefined)))),
+      read: async () => (signal.aborted ? undefined : (memory ?? (await readFile(path).catch(() => undefined)))),
       remove: () => {
-        isRemoved = true;
-        if (memory === undefined) void rm(path, { force: true }).catch(() => {});
+        removal.abort();
+        if (memory === undefined) forget(path);
         memory = undefined;
       },
     };
   }
 
+  /** A disk that hangs is not waited for. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#writing);
-    rmSync(this.path, { recursive: true, force: true });
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, END_MS);
+    await Promise.race([Promise.all(this.#writing), late.promise]);
+    clearTimeout(timer);
+    await rm(this.path, { recursive: true, force: true });
   }
 
-  async #write(path: string, bytes: Buffer): Promise<boolean> {
+  #keep(writing: Promise<boolean>, then: (isWritten: boolean) => void): void {
+    const written = writing.then(then).finally(() => this.#writing.delete(written));
+    this.#writing.add(written);
+  }
+
+  /** Whether it is there; never rejects. One that is removed meanwhile is given up, as is one that too many are before. */
+  async #write(path: string, bytes: Buffer, signal: AbortSignal): Promise<boolean> {
     const part = `${path}.part`;
     try {
-      await writeFile(part, bytes, { mode: 0o600 });
+      if (this.#writing.size >= MAX_WRITES) throw new Error(`the disk of ${this.path} is too slow`);
+      await writeFile(part, bytes, { mode: 0o600, signal });
       await rename(part, path);
       if (this.#isFailing) this.#log.info(`segments of HLS are written to ${this.path} again`);
       this.#isFailing = false;
       return true;
     } catch (error) {
-      await rm(part, { force: true }).catch(() => {});
+      forget(part);
+      if (signal.aborted) return false;
       if (!this.#isFailing) this.#log.warn(`${(error as Error).message}; segments of HLS stay in memory (hlsRing)`);
       this.#isFailing = true;
       return false;
     }
   }
+}
+
+/** What can't be removed now is with the folder, or by the next process. */
+function forget(path: string): void {
+  rm(path, { force: true }).catch(() => {});
 }
 
 function removeLeftovers(folder: string): void {

@@ -43,7 +43,7 @@ const MAX_BYTES = 50_000_000;
 export class Segmenter {
   readonly #segmentSeconds: number;
   readonly #emit: (segment: CutSegment) => void;
-  readonly #packets = new PacketReader();
+  #packets = new PacketReader();
   readonly #writer = new SegmentWriter();
   #view = new ProgramView();
   #program: Program | undefined;
@@ -80,6 +80,8 @@ export class Segmenter {
   /** What comes next is of another source. */
   break(): void {
     this.#leave();
+    // What is left of the last packet is not of the next.
+    this.#packets = new PacketReader();
     this.#view = new ProgramView();
     this.#program = undefined;
   }

@@ -25,6 +25,7 @@ interface Visit extends HlsDesk {
 }
 
 /** Segments have names that are never used again. */
+const SEGMENT_MS = 60_000;
 const SEGMENT_CACHING = 'public, max-age=300, immutable';
 
 export function hlsRoutes(channels: Channels, { hls }: Pick<Outputs, 'hls'>): Routes {
@@ -89,7 +90,7 @@ async function media(visit: Visit): Promise<void> {
 }
 
 async function segment({ exchange, channel, hls }: Visit): Promise<void> {
-  const { response, parameters } = exchange;
+  const { request, response, parameters } = exchange;
   const { profile = '', segment: name = '' } = parameters;
   const sequence = sequenceOf(name);
   const stream = isProfile(profile) ? hls.find(channel.entry.id, profile) : undefined;
@@ -97,9 +98,12 @@ async function segment({ exchange, channel, hls }: Visit): Promise<void> {
     notFound(response, 'Unknown segment', 'it is not made now, or its name is none; see the playlist');
     return;
   }
-  using _used = stream.use();
-  const bytes = await stream.ring.get(sequence)?.read();
-  if (bytes) sendSegment(response, bytes);
+  const stored = stream.ring.get(sequence);
+  // Only what is there keeps the stream.
+  using _used = stored && stream.use();
+  const isHead = request.method === 'HEAD';
+  const bytes = isHead ? undefined : await stored?.read();
+  if (stored && (isHead || bytes)) sendSegment(response, stored.byteLength, bytes);
   else if (sequence < stream.ring.next.sequence) gone(response, `segment ${sequence} is no longer kept`);
   else notFound(response, 'Unknown segment', `there is no segment ${sequence} yet`);
 }
@@ -149,12 +153,15 @@ function sendPlaylist(response: ServerResponse, content: string): void {
   response.end(content);
 }
 
-function sendSegment(response: ServerResponse, bytes: Buffer): void {
+function sendSegment(response: ServerResponse, byteLength: number, bytes: Buffer | undefined): void {
   response.writeHead(200, {
     'Content-Type': SEGMENT_TYPE,
-    'Content-Length': bytes.length,
+    'Content-Length': byteLength,
     'Cache-Control': SEGMENT_CACHING,
   });
+  // Who takes as long as this holds memory for what nobody will see.
+  const late = setTimeout(() => response.destroy(), SEGMENT_MS);
+  response.once('close', () => clearTimeout(late));
   response.end(bytes);
 }
 

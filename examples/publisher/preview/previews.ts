@@ -26,7 +26,7 @@ const MAX_PROCESSES = 2;
 
 interface Shot {
   picture: Picture | undefined;
-  /** When the next may be taken, by `Date.now()`. */
+  /** When the next may be taken, by `performance.now()`. */
   nextAt: number;
   isBusy: boolean;
 }
@@ -64,9 +64,9 @@ export class Previews implements AsyncDisposable {
   /** The last picture of a channel that is live; a newer one is made meanwhile if it is old. */
   of(channel: Channel): Picture | undefined {
     if (channel.hub.state !== 'live') return undefined;
-    const shot = this.#shots.get(channel) ?? { picture: undefined, nextAt: 0, isBusy: false };
+    const shot = this.#shots.get(channel) ?? { picture: undefined, nextAt: Number.NEGATIVE_INFINITY, isBusy: false };
     this.#shots.set(channel, shot);
-    if (!shot.isBusy && Date.now() >= shot.nextAt) this.#start(channel, shot);
+    if (!shot.isBusy && performance.now() >= shot.nextAt) this.#start(channel, shot);
     return shot.picture;
   }
 
@@ -88,13 +88,13 @@ export class Previews implements AsyncDisposable {
 
   async #take(channel: Channel, shot: Shot): Promise<void> {
     const { id } = channel.entry;
-    const begun = Date.now();
+    const [begun, at] = [performance.now(), Date.now()];
     try {
       const bytes = await collect(channel.hub);
       const encoding = { ffmpeg: this.#options.ffmpeg(), pool: this.#pool, signal: this.#ending.signal };
       const jpeg = await pictureOf(bytes, encoding);
       const etag = `"${createHash('sha256').update(jpeg).digest('base64url').slice(0, 22)}"`;
-      shot.picture = { jpeg, etag, at: begun };
+      shot.picture = { jpeg, etag, at };
       shot.nextAt = begun + EVERY_MS;
     } catch (error) {
       shot.nextAt = begun + FAILED_MS;
