@@ -3,6 +3,8 @@ import { CHANNEL_ID, idForm } from '../config/schema.ts';
 import type { ChannelProvider, Directory, Offer } from './directory.ts';
 
 const MAX_ANNOUNCED = 1_000;
+/** What is announced within so long is listed together: with each, all that are listed are looked at. */
+const TOGETHER_MS = 100;
 const urlForm = 'an http(s) URL of up to 2048 characters';
 const numberForm = 'a number such as "5.1": up to 32 letters, digits, and . _ -';
 
@@ -51,6 +53,7 @@ export class Announcements implements ChannelProvider, Disposable {
   readonly #byId = new Map<string, Announced>();
   #directory: Directory | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #carrying: Promise<void> | undefined;
 
   /** @param instance of this publisher */
   constructor(instance: string) {
@@ -108,7 +111,15 @@ export class Announcements implements ChannelProvider, Disposable {
     return refusal(429, 'Too many', `${MAX_ANNOUNCED} channels are announced here already; delete some first`);
   }
 
-  async #changed(): Promise<void> {
+  /** Resolves when it is listed. */
+  #changed(): Promise<void> {
+    this.#carrying ??= this.#carryOn();
+    return this.#carrying;
+  }
+
+  async #carryOn(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, TOGETHER_MS));
+    this.#carrying = undefined;
     await this.#directory?.refresh(this);
     clearTimeout(this.#timer);
     const next = Math.min(...[...this.#byId.values()].map(({ expiresAt }) => Number(expiresAt)));

@@ -4,6 +4,9 @@ import type { Logger } from '../log.ts';
 import type { PublisherMetrics } from '../metrics.ts';
 import type { ChannelProvider, Directory, DirectoryListener, RefreshFailure } from './directory.ts';
 
+/** The log is no list; that is at /api/channels. */
+const MAX_NAMED = 50;
+
 /** Carries what the directory learns to the channels, to the log (each piece of news once) and to the metrics. */
 export class DirectoryReport implements DirectoryListener {
   readonly #channels: Channels;
@@ -28,10 +31,12 @@ export class DirectoryReport implements DirectoryListener {
 
   refreshed(provider: ChannelProvider, directory: Directory): void {
     const entries = directory.entriesOf(provider);
-    const list = entries.map(({ id, name }) => (id === name ? id : `${id} ${name}`)).join(', ');
-    const news = `${provider.name}: ${entries.length} channel${entries.length === 1 ? '' : 's'}: ${list}`;
     if (entries.length === 0) return;
-    if (this.#isNews(provider, news)) this.#log.info({ channels: entries.length }, news);
+    const names = entries.map(({ id, name }) => (id === name ? id : `${id} ${name}`));
+    if (this.#isNews(provider, names.join('\n'))) {
+      const count = `${names.length} channel${names.length === 1 ? '' : 's'}`;
+      this.#log.info({ channels: names.length }, `${provider.name}: ${count}: ${shortened(names)}`);
+    }
     this.#onFirst?.();
     this.#onFirst = undefined;
   }
@@ -68,4 +73,9 @@ export class DirectoryReport implements DirectoryListener {
     this.#said.set(provider, news);
     return true;
   }
+}
+
+function shortened(names: readonly string[]): string {
+  const more = names.length - MAX_NAMED;
+  return names.slice(0, MAX_NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
