@@ -148,7 +148,7 @@ let
         RestartSec = "5s";
         RestartPreventExitStatus = 2;
         OOMPolicy = "continue";
-        PrivateDevices = true;
+        DevicePolicy = "closed";
         StateDirectory = "holdfast-publisher";
         StateDirectoryMode = "0700";
       }

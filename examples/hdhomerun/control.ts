@@ -80,8 +80,9 @@ function onFrames(socket: Socket, handle: (frame: Frame) => void): void {
         handle(taken.frame);
       }
     } catch (error) {
-      if (!(error instanceof PacketError)) throw error;
-      socket.destroy(error);
+      // A fault of who answers costs the one that asked its connection, and not the program.
+      if (!(error instanceof PacketError)) process.emitWarning(error as Error);
+      socket.destroy(error as Error);
     }
   });
 }

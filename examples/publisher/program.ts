@@ -4,6 +4,7 @@ import { type Config, type Loaded, load } from './config/config.ts';
 import { type Flags, HELP, parseFlags, UsageError } from './config/flags.ts';
 import { checkHost } from './config/host-check.ts';
 import { unknownVariables } from './config/layer.ts';
+import { variableOf } from './config/options.ts';
 import { printedConfig, printedOrigins, printedSchema } from './config/print.ts';
 import { EventLog } from './events.ts';
 import { LifeCycle } from './life-cycle.ts';
@@ -35,10 +36,11 @@ async function main(argv: readonly string[]): Promise<void> {
   else if (flags.version) process.stdout.write(`${version()}\n`);
   else if (flags['print-schema']) process.stdout.write(printedSchema());
   else {
-    const loaded = load(flags, process.env);
+    const env = takeEnvironment();
+    const loaded = load(flags, env);
     if (flags['print-config']) printConfig(loaded);
     else if (flags.check) await check(loaded);
-    else await serve(loaded, flags);
+    else await serve(loaded, flags, env);
   }
 }
 
@@ -55,15 +57,22 @@ async function check({ config }: Loaded): Promise<void> {
   process.stdout.write('the configuration can be run\n');
 }
 
-async function serve({ config }: Loaded, flags: Flags): Promise<void> {
+/** Children get no variable that is an option: a token or the address of a push is none of their business. */
+function takeEnvironment(): NodeJS.ProcessEnv {
+  const env = { ...process.env };
+  for (const name of Object.keys(env)) if (name.startsWith(variableOf(''))) delete process.env[name];
+  return env;
+}
+
+async function serve({ config }: Loaded, flags: Flags, env: NodeJS.ProcessEnv): Promise<void> {
   hidePushes(config.push);
   const events = new EventLog();
   const settings: LogSettings = { level: config.logLevel };
   const log = createLog(config.log, events, settings);
   tellTheUncaught(log);
-  for (const name of unknownVariables(process.env)) log.warn(`${name} is no option, and not heeded; --help lists them`);
+  for (const name of unknownVariables(env)) log.warn(`${name} is no option, and not heeded; --help lists them`);
   const starting = Publisher.start(config, log, events);
-  new LifeCycle(starting, (publisher) => reload({ publisher, flags, log, settings }), log);
+  new LifeCycle(starting, (publisher) => reload({ publisher, flags, env, log, settings }), log);
   await starting;
 }
 
@@ -77,13 +86,14 @@ function hidePushes(pushes: Config['push']): void {
 interface Reloaded {
   readonly publisher: Publisher;
   readonly flags: Flags;
+  readonly env: NodeJS.ProcessEnv;
   readonly log: Logger;
   readonly settings: LogSettings;
 }
 
 /** All of the new configuration, or nothing of it if it can't be read. */
-async function reload({ publisher, flags, log, settings }: Reloaded): Promise<void> {
-  const config = readAgain(flags, log);
+async function reload({ publisher, flags, env, log, settings }: Reloaded): Promise<void> {
+  const config = readAgain({ flags, env, log });
   if (!config) return;
   try {
     await publisher.reload(config);
@@ -93,9 +103,9 @@ async function reload({ publisher, flags, log, settings }: Reloaded): Promise<vo
   settings.level = config.logLevel;
 }
 
-function readAgain(flags: Flags, log: Logger): Config | undefined {
+function readAgain({ flags, env, log }: Pick<Reloaded, 'flags' | 'env' | 'log'>): Config | undefined {
   try {
-    return load(flags, process.env).config;
+    return load(flags, env).config;
   } catch (error) {
     const why = linesOf(error).join('\n  ');
     log.error(`SIGHUP: the configuration is refused, and what runs goes on as it is:\n  ${why}`);

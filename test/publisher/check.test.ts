@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -17,6 +17,12 @@ function check(...flags: string[]): Promise<Verdict> {
 
 it('complains of nothing where nothing is wrong', async () => {
   expect(await check()).toEqual({ complaints: [], warnings: [] });
+});
+
+it('makes no state directory: who checks may be another user than who runs it', async () => {
+  const path = join(temporaryDirectory(), 'a', 'b');
+  expect((await check('--state-dir', path)).complaints).toEqual([]);
+  expect(existsSync(join(path, '..'))).toBe(false);
 });
 
 it('complains of all at once that would keep it from running', async () => {

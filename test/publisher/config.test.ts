@@ -283,6 +283,13 @@ describe('the printed', () => {
     });
   });
 
+  it('configuration of a token in a file names that alone, and is a file that is taken', () => {
+    const tokenFile = configFile('x'.repeat(16));
+    const printed = printedConfig(load('--operator-token-file', tokenFile, '--device', 'a'));
+    expect(JSON.parse(printed)).toMatchObject({ operatorTokenFile: tokenFile });
+    expect(load('--config', configFile(printed)).operatorToken).toBe('x'.repeat(16));
+  });
+
   it('schema knows every option, which a file may name as its $schema', () => {
     const { properties, additionalProperties } = JSON.parse(printedSchema());
     expect(Object.keys(properties)).toEqual(['$schema', ...Object.keys(OPTIONS)]);

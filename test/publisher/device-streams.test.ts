@@ -151,6 +151,7 @@ describe('a stream', () => {
     const { status, headers } = await ask(at('/auto/v5.1'), { method: 'HEAD' });
     expect([status, headers.get('content-type')]).toEqual([200, 'video/mpeg']);
     expect((await ask(at('/auto/v6.1'), { method: 'HEAD' })).status).toBe(404);
+    expect((await ask(at('/tuner99/v5.1'), { method: 'HEAD' })).status).toBe(404);
     expect(simulator.opens()).toBe(opens);
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { ask, PublisherProcess } from './support.ts';
+import { ask, makeRecording, PublisherProcess, pidsOfChildren, Viewer } from './support.ts';
 
 /** In every place where a secret can be, another one, so that the one which shows tells where it was. */
 const SECRETS = {
@@ -26,6 +26,20 @@ function filesBelow(path: string): string[] {
     .map((name) => join(path, name))
     .filter((file) => statSync(file).isFile());
 }
+
+it('no option that is given as a variable is known to what the publisher runs', async () => {
+  const recording = join(temporaryDirectory(), 'recording.ts');
+  await makeRecording(recording);
+  const env = { HOLDFAST_PUBLISHER_OPERATOR_TOKEN: SECRETS.operator, HOLDFAST_PUBLISHER_SOURCE: `film=${recording}` };
+  await using publisher = await PublisherProcess.start(['--lock-dir', temporaryDirectory()], env);
+  using viewer = await Viewer.open(`${publisher.url}/channels/film.ts`);
+  await viewer.more();
+  const pids = pidsOfChildren(publisher.pid);
+  expect(pids.length).toBeGreaterThanOrEqual(2); // ffmpeg, and the guard
+  for (const pid of pids) expect(readFileSync(`/proc/${pid}/environ`, 'utf8')).not.toContain('HOLDFAST_PUBLISHER_');
+  const stop = { method: 'POST', headers: { Authorization: `Bearer ${SECRETS.operator}` } };
+  expect((await ask(`${publisher.url}/api/channels/film/stop`, stop)).status).toBeLessThan(300);
+});
 
 it('no secret of the configuration shows: in the log, an answer, a lock, what is kept, or what is printed', async () => {
   // Refuses everything, and so has each URL named in an error.

@@ -1,5 +1,6 @@
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DeviceClient, findFfmpeg } from '../../hdhomerun/index.ts';
 import { unreadableFiles } from '../directory/configured-sources.ts';
@@ -75,15 +76,14 @@ function twice(given: readonly (readonly [id: string, value: string | undefined]
   });
 }
 
+/** Nothing is made: whoever checks may be another user than who runs it. */
 function stateComplaints(config: Config): string[] {
   const path = stateDir(config);
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    return [`the state directory ${path} can't be made: ${textOf(error)}; choose another with --state-dir`];
-  }
-  return unusable(path, constants.W_OK).map(
-    (why) => `the state directory ${path} ${why}; choose another with --state-dir`,
+  let there = path;
+  while (!existsSync(there)) there = dirname(there);
+  const cannot = there === path ? '' : `can't be made: ${there} `;
+  return unusable(there, constants.W_OK | constants.X_OK).map(
+    (why) => `the state directory ${path} ${cannot}${why}; choose another with --state-dir`,
   );
 }
 
@@ -110,7 +110,7 @@ function unusable(path: string, mode: number): string[] {
     accessSync(path, mode);
     return [];
   } catch (error) {
-    return [`can't be ${mode === constants.W_OK ? 'written' : 'read'} (${(error as NodeJS.ErrnoException).code})`];
+    return [`can't be ${mode === constants.R_OK ? 'read' : 'written'} (${(error as NodeJS.ErrnoException).code})`];
   }
 }
 

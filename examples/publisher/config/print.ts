@@ -20,7 +20,9 @@ export function printedOrigins({ origins }: Loaded): string {
 }
 
 function withoutSecrets(config: Config): object {
-  return Object.fromEntries(Object.entries(config).map(([option, value]) => [option, shown(option, value)]));
+  // Of a token and the file that it is in, a configuration has one.
+  const said = Object.entries(config).filter(([option]) => config[`${option}File` as keyof Config] === undefined);
+  return Object.fromEntries(said.map(([option, value]) => [option, shown(option, value)]));
 }
 
 function shown(option: string, value: unknown): unknown {

@@ -166,7 +166,7 @@ export const schema: z.ZodType<Config> = z.strictObject({
   lockDir: text('a path').optional(),
   stateDir: text('a path').optional(),
 
-  friendlyName: text('a text').max(64).optional(),
+  friendlyName: text('a text of at most 64 characters').max(64, 'a text of at most 64 characters').optional(),
   deviceId: z
     .string(deviceIdForm)
     .regex(/^[0-9A-Fa-f]{8}$/, deviceIdForm)

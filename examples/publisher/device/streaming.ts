@@ -24,6 +24,7 @@ export async function streamAsDevice(exchange: Exchange, parts: StreamParts, tun
   const name = parameters.channel ?? '';
   const wanted = streamRequestOf(parts.device, name, query);
   if (isRefusal(wanted)) return refuse(response, name, wanted);
+  if (tuner !== undefined && !parts.device.tuners.has(tuner)) return refuse(response, name, noTuner(tuner));
   setStreamHeaders(response);
   // Players look first whether there is something; that needs no tuner.
   if (request.method === 'HEAD') response.end();
@@ -72,9 +73,12 @@ function tuneTo(
   { address, tuner }: { readonly address: string; readonly tuner: number | undefined },
 ): TunerUse | Refusal {
   if (tuner === undefined) return tuners.take(channel, address);
-  if (!tuners.has(tuner)) return { status: 404, title: 'Unknown tuner', detail: `there is no tuner${tuner}` };
   const use = tuners.takeNumber(tuner, channel, address);
   return use ?? refusal(503, 804, `tuner${tuner} serves another channel, or is locked; take /auto/`);
+}
+
+function noTuner(tuner: number): Refusal {
+  return { status: 404, title: 'Unknown tuner', detail: `there is no tuner${tuner}` };
 }
 
 /** Resolves when it is over, with the error if it never began. */

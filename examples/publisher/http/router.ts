@@ -69,7 +69,7 @@ export function createRouter(options: RouterOptions): RequestListener {
     const [method, path] = route.split(' ') as [HTTPMethod, string];
     router.on(method === 'GET' ? ['GET', 'HEAD'] : method, path, (request, answer, parameters) => {
       const response = answer as ServerResponse;
-      const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
+      const query = new URLSearchParams(/\?.*/s.exec(request.url ?? '')?.[0]);
       return handle(response, () => handler({ request: request as IncomingMessage, response, parameters, query }));
     });
   }
