@@ -23,6 +23,10 @@ describe('a publisher with a guide', () => {
     const packed = await fetch(`${publisher.url}/xmltv.xml`, { headers: { 'Accept-Encoding': 'gzip' } });
     const plain = await fetch(`${publisher.url}/xmltv.xml`, { headers: { 'Accept-Encoding': 'identity' } });
     expect([packed.headers.get('content-encoding'), plain.headers.get('content-encoding')]).toEqual(['gzip', null]);
+    const weighted = await fetch(`${publisher.url}/xmltv.xml`, { headers: { 'Accept-Encoding': 'gzip;q=1.0' } });
+    const refused = await fetch(`${publisher.url}/xmltv.xml`, { headers: { 'Accept-Encoding': 'gzip;q=0.0, br' } });
+    expect([weighted.headers.get('content-encoding'), refused.headers.get('content-encoding')]).toEqual(['gzip', null]);
+    await Promise.all([weighted.arrayBuffer(), refused.arrayBuffer()]);
     const text = await packed.text();
     expect(await plain.text()).toBe(text);
     await checkAgainstDtd(text);

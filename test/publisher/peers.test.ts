@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { CHANNEL_ID } from '../../examples/publisher/config/schema.ts';
 import { KeptLineups } from '../../examples/publisher/directory/kept-lineups.ts';
 import { Peer } from '../../examples/publisher/directory/peer.ts';
 import { createLog } from '../../examples/publisher/log.ts';
@@ -47,6 +48,12 @@ describe('what a peer lists', () => {
       via: ['far', 'theirs'],
     });
     expect(offer?.sources).toEqual([{ url: 'http://h/a.ts' }]);
+  });
+
+  it('has ids that can be configured, whatever its own is', async () => {
+    document = { streams: ['..', '-1', `${'x'.repeat(20)}-${'.'.repeat(43)}`, 'ß'].map((id) => stream(id)) };
+    const ids = (await offers()).flatMap((offer) => offer.ids);
+    for (const id of ids) expect(id).toMatch(CHANNEL_ID);
   });
 
   it('is offered last and as unavailable if it can not be had there; what is stale there is stale', async () => {

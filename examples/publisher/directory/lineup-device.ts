@@ -147,7 +147,7 @@ function keptOffers({ channels, deviceId, readAt }: KeptLineup): readonly Offer[
 
 function lineupOffer(channel: LineupChannel, deviceId: string): Offer {
   const { number, name, url, favorite, hd } = channel;
-  const id = number.replace(/[^A-Za-z0-9._-]+/g, '-');
+  const id = number.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9]+/, '') || 'channel';
   const sameAs = `${number} ${name.toLowerCase()}`;
   return { ids: [id, `${deviceId}-${id}`], name, number, sources: [{ url }], favorite, hd, sameAs };
 }

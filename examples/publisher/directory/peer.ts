@@ -124,8 +124,8 @@ export class Peer implements ChannelProvider {
         plain,
         own
           .replace(/[^A-Za-z0-9._-]+/g, '-')
-          .replace(/^-+/, '')
-          .slice(-64),
+          .slice(-64)
+          .replace(/^[^A-Za-z0-9]+/, ''),
       ],
       ...{ name, number, available: available && !stale },
       sources: [{ url }],

@@ -24,13 +24,14 @@ export interface DeviceGuideOptions {
  * is 20 to 28 hours ahead.
  */
 export class DeviceGuide implements GuideSource {
-  readonly name: string = 'device';
+  readonly name: string;
   readonly key: string;
   readonly #addresses: () => readonly string[];
   readonly #service: string;
   readonly #random: () => number;
 
   constructor(options: DeviceGuideOptions) {
+    this.name = options.key ?? 'device';
     const { addresses, service = 'https://api.hdhomerun.com', key = service, random = Math.random } = options;
     this.#addresses = addresses;
     this.#service = service;

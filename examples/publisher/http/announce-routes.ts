@@ -4,7 +4,7 @@ import { type Announcement, type Announcements, announcement } from '../director
 import { leadsHere } from './host-guard.ts';
 import { type Problem, sendJson, sendProblem } from './responses.ts';
 import type { Handler, Routes } from './router.ts';
-import type { TokenGate } from './token-gate.ts';
+import { sendRefusal, type TokenGate } from './token-gate.ts';
 
 const MAX_BODY_BYTES = 8 * 1024;
 
@@ -23,11 +23,9 @@ export function announceRoutes({ announcements, gate, baseUrl }: AnnounceDesk): 
       const { request, response } = exchange;
       const refusal = gate.refusal(request);
       if (!refusal) return handler(exchange);
-      const { headers, ...problem } = refusal;
-      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
       // What was sent is not read: the connection can't be used again.
       response.setHeader('Connection', 'close');
-      return sendProblem(response, problem);
+      return sendRefusal(response, refusal);
     };
   };
   return {
