@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import type { Readable } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { PassThrough, type Readable } from 'node:stream';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { startEncoder } from '../../examples/publisher/pipeline/encoder.ts';
+import { EncoderFeed } from '../../examples/publisher/pipeline/encoder-feed.ts';
 import { encodingOf, hasFailed } from '../../examples/publisher/pipeline/encoding.ts';
-import { ManagedChild } from '../../src/index.ts';
+import { FanoutHub, ManagedChild } from '../../src/index.ts';
 import { patienceMs } from '../support/promised.ts';
 
 /** How an encoder ended that a shell stands for, as the supervisor sees it, and whether it gave up by itself. */
@@ -30,6 +31,24 @@ describe('an encoder', () => {
     ['ends as its channel has', 'exit 1', undefined, true, ['aborted', true]],
   ])('that %s', async (_, script, signal, isOver, seen) => {
     expect(await endOf(script, signal, isOver)).toEqual(seen);
+  });
+
+  it('that takes nothing and gives nothing has stalled, and nobody waits for it', async () => {
+    await using child = await ManagedChild.spawn('sh', ['-c', 'echo begin; exec sleep 61'], {
+      stdin: 'pipe',
+      graceMs: 0,
+    });
+    child.stdout?.resume();
+    const source = new PassThrough();
+    const timer = setInterval(() => source.write(Buffer.alloc(100_000)), 20);
+    onTestFinished(() => clearInterval(timer));
+    await using hub = new FanoutHub({ name: 'news', source: () => source });
+    const terms = { name: 'news/low', stallTimeoutMs: 1_000, onOtherTracks: () => {} };
+    await using feed = new EncoderFeed(hub.subscribe({ onLag: 'skip' }), terms);
+    await expect(feed.start(child)).rejects.toThrow(
+      /^ffmpeg of news\/low takes its input and has written nothing for 1000 ms/,
+    );
+    expect(feed.isOver).toBe(false);
   });
 
   it('whose channel fails while it starts fails with that at once', async () => {

@@ -3,7 +3,7 @@ import type { Logger } from '../log.ts';
 import type { ListVerdict } from './source-list.ts';
 
 /** Who watches while something else has the source, or this host is full, waits for so long unless the error tells better. */
-const BUSY_RETRY_MS = 5_000;
+export const BUSY_RETRY_MS = 5_000;
 
 type Verdict = Exclude<ReturnType<FanoutReopen>, false>;
 

@@ -13,6 +13,7 @@ import { failureOf } from '../failure.ts';
 import { type Blame, blameOf } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
 import { mayPassThrough, type SourceEnd } from '../pipeline/open-source.ts';
+import { BUSY_RETRY_MS } from './reopening.ts';
 import type { Busy, ListedSource, SourceList } from './source-list.ts';
 import { errorOf, type ReadSource, type SourceReader } from './source-reader.ts';
 import type { Switches, SwitchReason } from './switches.ts';
@@ -24,8 +25,6 @@ const OPENING_SHARE = 0.9;
 const FAIR_SHARE_MS = 4_000;
 /** One that has less than this, or than a tenth of all, would fail for want of time, which says nothing about it. */
 const LEAST_SHARE_MS = 1_000;
-/** When it is asked again whether others still have a source, unless it says so itself. */
-const BUSY_RETRY_MS = 5_000;
 
 /** Where the parts of a channel that open its sources meet. */
 export interface WalkParts {

@@ -6,6 +6,8 @@ import { TrackWatch } from './track-watch.ts';
 
 /** Where nothing came for longer than this, nothing could be encoded either. */
 const PAUSE_MS = 1_000;
+/** How often one that takes nothing is looked at. */
+const LOOK_MS = 250;
 
 export interface EncoderFeedTerms {
   /** Of what is encoded. */
@@ -72,17 +74,33 @@ export class EncoderFeed implements AsyncDisposable {
   }
 
   async #feed(child: ManagedChild): Promise<void> {
-    const { name, stallTimeoutMs, onOtherTracks } = this.#terms;
+    const { stallTimeoutMs, onOtherTracks } = this.#terms;
     const progress = new Progress(child.stdout as Socket, stallTimeoutMs);
     const tracks = new TrackWatch();
     for await (const slice of this.#subscription) {
       if (tracks.hasChanged(slice)) return onOtherTracks();
-      if (progress.isStalled) throw new EncoderStalledError(name, stallTimeoutMs, child.stderrTail());
+      if (progress.isStalled) throw this.#stalled(child);
       this.#isFull = true;
-      await feed(child, slice);
+      await this.#give(child, slice, progress);
       this.#isFull = false;
       this.#fedAt = performance.now();
     }
+  }
+
+  /** One that takes nothing is looked at while it is waited for. */
+  async #give(child: ManagedChild, slice: Buffer, progress: Progress): Promise<void> {
+    const { promise: stalled, reject } = Promise.withResolvers<never>();
+    const timer = setInterval(() => progress.isStalled && reject(this.#stalled(child)), LOOK_MS);
+    try {
+      await Promise.race([feed(child, slice), stalled]);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  #stalled(child: ManagedChild): EncoderStalledError {
+    const { name, stallTimeoutMs } = this.#terms;
+    return new EncoderStalledError(name, stallTimeoutMs, child.stderrTail());
   }
 }
 
@@ -105,7 +123,7 @@ class Progress {
     this.#since = this.#lookedAt = performance.now();
   }
 
-  /** To be asked whenever it is given something. */
+  /** To be asked whenever it is given something, and while it is. */
   get isStalled(): boolean {
     const at = performance.now();
     const hasPaused = at - this.#lookedAt > PAUSE_MS;
