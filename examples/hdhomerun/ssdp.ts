@@ -34,6 +34,7 @@ export class SsdpResponder implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #delays = new Map<NodeJS.Timeout, () => void>();
   readonly #heartbeat: NodeJS.Timeout;
+  #announced: Promise<void> = Promise.resolve();
   #answers = 0;
   #isClosed = false;
 
@@ -114,8 +115,14 @@ export class SsdpResponder implements AsyncDisposable {
     await send(this.#socket, answer, peer);
   }
 
+  /** One after the other: that it goes is the last that is heard of it. */
+  #announce(kind: 'ssdp:alive' | 'ssdp:byebye'): Promise<void> {
+    this.#announced = this.#announced.then(() => this.#notify(kind));
+    return this.#announced;
+  }
+
   /** On every network in turn: which one a multicast leaves by is a setting of the socket. */
-  async #announce(kind: 'ssdp:alive' | 'ssdp:byebye'): Promise<void> {
+  async #notify(kind: 'ssdp:alive' | 'ssdp:byebye'): Promise<void> {
     for (const address of this.#options.interfaces) {
       try {
         this.#socket.setMulticastInterface(address);
