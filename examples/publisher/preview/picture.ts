@@ -5,7 +5,7 @@ import { type FanoutHub, ManagedChild, type ProcessPool } from 'holdfast';
 const COLLECT_MS = 1_000;
 const LOOK_MS = 40;
 const MAX_BYTES = 8 * 1024 * 1024;
-const ENCODE_MS = 10_000;
+const PICTURE_MS = 10_000;
 const GRACE_MS = 100;
 
 /** One picture of MPEG-TS from stdin: its first, as a small JPEG. */
@@ -16,8 +16,9 @@ const ARGUMENTS = [
   ...['-f', 'image2pipe', '-c:v', 'mjpeg', '-q:v', '5', '-pix_fmt', 'yuvj420p', 'pipe:1'],
 ];
 
-/** What a live hub gives from its last join point on, for a moment. It leaves as soon as nobody else watches. */
-export async function collect(hub: FanoutHub): Promise<Buffer> {
+/** What a live hub gives from its last join point on, for a moment. It leaves as soon as nobody else watches, and opens none. */
+async function collect(hub: FanoutHub): Promise<Buffer> {
+  if (hub.state !== 'live' || hub.subscribers === 0) throw new Error('nobody watches it any more');
   const leaving = new AbortController();
   const chunks: Buffer[] = [];
   let length = 0;
@@ -36,6 +37,7 @@ export async function collect(hub: FanoutHub): Promise<Buffer> {
   } finally {
     clearInterval(look);
   }
+  if (length === 0) throw new Error('it gave nothing');
   return Buffer.concat(chunks);
 }
 
@@ -45,13 +47,31 @@ export interface Encoding {
   readonly signal: AbortSignal;
 }
 
-/** A JPEG of the first picture in some MPEG-TS; rejects if there is none. */
-export async function pictureOf(bytes: Buffer, { ffmpeg, pool, signal }: Encoding): Promise<Buffer> {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(ENCODE_MS)]);
-  const spawn = ({ signal }: { readonly signal: AbortSignal }) =>
-    ManagedChild.spawn(ffmpeg, ARGUMENTS, { signal, stdin: 'pipe', graceMs: GRACE_MS, name: 'ffmpeg (preview)' });
-  await using lease = await pool.acquire(spawn, { signal: limited });
-  const { child } = lease;
+/** A JPEG of what a live hub gives; rejects if there is none. Nothing is kept, and no time counted, before it is its turn. */
+export async function pictureOf(hub: FanoutHub, { ffmpeg, pool, signal }: Encoding): Promise<Buffer> {
+  const late = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  let bytes: Buffer | undefined;
+  const spawn = async ({ signal }: { readonly signal: AbortSignal }): Promise<ManagedChild> => {
+    timer = setTimeout(() => late.abort(new Error('it takes too long')), PICTURE_MS);
+    bytes = await collect(hub);
+    return ManagedChild.spawn(ffmpeg, ARGUMENTS, {
+      signal,
+      stdin: 'pipe',
+      graceMs: GRACE_MS,
+      name: 'ffmpeg (preview)',
+    });
+  };
+  const limited = AbortSignal.any([signal, late.signal]);
+  try {
+    await using lease = await pool.acquire(spawn, { signal: limited, timeoutMs: Number.POSITIVE_INFINITY });
+    return await encoded(lease.child, bytes, limited);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function encoded(child: ManagedChild, bytes: Buffer | undefined, limited: AbortSignal): Promise<Buffer> {
   const end = () => void child.terminate('it takes too long').catch(() => {});
   limited.addEventListener('abort', end, { once: true });
   try {

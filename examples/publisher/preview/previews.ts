@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { ProcessPool } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
 import type { Logger } from '../log.ts';
-import { collect, pictureOf } from './picture.ts';
+import { pictureOf } from './picture.ts';
 
 export interface PreviewOptions {
   readonly config: { readonly preview: boolean };
@@ -90,9 +90,8 @@ export class Previews implements AsyncDisposable {
     const { id } = channel.entry;
     const [begun, at] = [performance.now(), Date.now()];
     try {
-      const bytes = await collect(channel.hub);
       const encoding = { ffmpeg: this.#options.ffmpeg(), pool: this.#pool, signal: this.#ending.signal };
-      const jpeg = await pictureOf(bytes, encoding);
+      const jpeg = await pictureOf(channel.hub, encoding);
       const etag = `"${createHash('sha256').update(jpeg).digest('base64url').slice(0, 22)}"`;
       shot.picture = { jpeg, etag, at };
       shot.nextAt = begun + EVERY_MS;
