@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually, throughout } from '../support/eventually.ts';
@@ -90,6 +92,20 @@ describe('the preview of a channel', () => {
     clearInterval(watching);
     expect(most).toBeLessThanOrEqual(2);
     expect(new Set(pictures.map(({ bytes }) => bytes.toString('base64'))).size).toBe(3);
+    for (const viewer of viewers) viewer.leave();
+  });
+
+  it('is made of each in turn on a slow host: the time that one waits for the others is not its own', async () => {
+    const slow = join(temporaryDirectory(), 'ffmpeg');
+    const script = `#!/bin/sh\ncase "$*" in *scale=320:-2*) sleep 6 ;; esac\nexec ${findFfmpeg()} "$@"\n`;
+    writeFileSync(slow, script, { mode: 0o755 });
+    const args = ['--device', simulator.url, '--lock-dir', lockDir, '--state-dir', temporaryDirectory()];
+    await using weak = await PublisherProcess.start(args, { FFMPEG_PATH: slow });
+    const ids = ['5.1', '7.1', '9.1'];
+    const viewers = await Promise.all(ids.map((id) => Viewer.open(`${weak.url}/channels/${id}.ts`)));
+    await Promise.all(viewers.map((viewer) => viewer.more()));
+    const has = (id: string) => fetch(`${weak.url}/channels/${id}/preview.jpg`).then(({ status }) => status);
+    await eventually(async () => expect(await Promise.all(ids.map(has))).toEqual([200, 200, 200]), patienceMs(25_000));
     for (const viewer of viewers) viewer.leave();
   });
 
