@@ -17,6 +17,8 @@ import { guideOf, subject } from './guide-support.ts';
 
 let dir: string;
 let said: string[];
+/** How many were begun. */
+let merges = 0;
 
 beforeEach(() => {
   dir = temporaryDirectory();
@@ -25,7 +27,11 @@ beforeEach(() => {
 });
 
 function open(times: PullTimes = {}): Guide {
-  const guide = new Guide({ dir, log: createLog('json'), subjects: () => [subject('a')], times });
+  const subjects = () => {
+    merges += 1;
+    return [subject('a')];
+  };
+  const guide = new Guide({ dir, log: createLog('json'), subjects, times });
   onTestFinished(() => guide[Symbol.asyncDispose]());
   return guide;
 }
@@ -59,13 +65,12 @@ describe('a guide', () => {
     const guide = open();
     await guide.start([given(large())]);
     await eventually(() => expect(said.join('\n')).toContain('40000 programmes of 1 channels'), 30_000);
-    const made = guide.document();
-    made.catch(() => {});
-    await sleep(20);
+    const before = merges;
+    await eventually(() => expect(merges).toBeGreaterThan(before));
     const begun = performance.now();
     await guide[Symbol.asyncDispose]();
     expect(performance.now() - begun).toBeLessThan(promisedMs(150));
-    await made.catch(() => {});
+    expect(guide.state.programmes).toBe(0);
   });
 });
 
