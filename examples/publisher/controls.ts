@@ -1,6 +1,7 @@
 import { minFreeFds, minFreeMemory, ProcessPool, Supervisor, TokenBucket } from 'holdfast';
 import { isFaultOfEncoder, isFaultOfSource } from './failure-kinds.ts';
 import type { Logger } from './log.ts';
+import { SPARE_DESCRIPTORS } from './pipeline/pass-through.ts';
 
 /** What bounds all channels together: how many processes there are, and how often what fails is opened again. */
 export interface Controls extends AsyncDisposable {
@@ -16,8 +17,6 @@ export interface ControlSettings {
   readonly restartCooldownMs: number;
 }
 
-/** Descriptors of a channel and its viewers. */
-const SPARE_DESCRIPTORS = 64;
 const SPARE_MEMORY = { fraction: 0.05 };
 /** All channels of a house may be wanted at once, but not again and again. */
 const SPAWN_RATE = { capacity: 16, refillPerSecond: 4 };

@@ -6,8 +6,8 @@ import { type HttpAnswer, leave, openHttp } from './http-source.ts';
 import type { OpenSource, SourceEnd } from './open-source.ts';
 import { DECIDING_BYTES, firstPacketIn } from './packet-sync.ts';
 
-/** Descriptors that are left for viewers when a connection is opened. */
-const SPARE_DESCRIPTORS = 64;
+/** Descriptors that are left for viewers when a source is opened, with a process or without. */
+export const SPARE_DESCRIPTORS = 64;
 const hasDescriptors = minFreeFds(SPARE_DESCRIPTORS);
 /** With some that precede the first whole packet. */
 const PEEK_BYTES = 2 * DECIDING_BYTES;
