@@ -14,7 +14,7 @@ import { Announcements } from './announcements.ts';
 import { configuredSources } from './configured-sources.ts';
 import { type ChannelProvider, Directory } from './directory.ts';
 import { DirectoryReport } from './directory-report.ts';
-import { instanceId } from './instance.ts';
+import { type Instance, instanceOf } from './instance.ts';
 import { KeptLineups } from './kept-lineups.ts';
 import { LineupDevice } from './lineup-device.ts';
 import { Peer } from './peer.ts';
@@ -42,6 +42,7 @@ export class Catalogue implements AsyncDisposable {
   readonly announcements: Announcements;
   /** What tells this publisher from others. */
   readonly instance: string;
+  readonly #instance: Instance;
   readonly #options: CatalogueOptions;
   readonly #kept: KeptLineups;
   readonly #report: DirectoryReport;
@@ -52,7 +53,8 @@ export class Catalogue implements AsyncDisposable {
     this.#options = options;
     const { config, channels, metrics, log, dir, onFirst, lineup } = options;
     this.#kept = new KeptLineups(dir, log);
-    this.instance = instanceId(dir, log);
+    this.#instance = instanceOf(dir, log);
+    this.instance = this.#instance.id;
     this.announcements = new Announcements(this.instance);
     this.#report = new DirectoryReport(channels, metrics, log, onFirst);
     const onPullFailed = (source: string) => metrics.pullFailed(source);
@@ -88,7 +90,7 @@ export class Catalogue implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.directory[Symbol.dispose]();
     this.announcements[Symbol.dispose]();
-    await Promise.all([this.guide[Symbol.asyncDispose](), this.#kept.end()]);
+    await Promise.all([this.guide[Symbol.asyncDispose](), this.#kept.end(), this.#instance.settled]);
   }
 
   #listener(): ConstructorParameters<typeof Directory>[1] {

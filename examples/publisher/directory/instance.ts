@@ -6,12 +6,16 @@ import { JsonFile } from '../state/json-file.ts';
 
 const schema = z.object({ id: z.uuid() });
 
+export interface Instance {
+  readonly id: string;
+  /** Resolves when it is kept. */
+  readonly settled: Promise<void>;
+}
+
 /** What tells this publisher from all others, over a restart: those who relay know by it what has come through here. */
-export function instanceId(dir: string, log: Logger): string {
+export function instanceOf(dir: string, log: Logger): Instance {
   const file = new JsonFile<z.infer<typeof schema>>(join(dir, 'instance.json'), schema, log);
   const kept = file.read();
-  if (kept) return kept.id;
-  const id = randomUUID();
-  void file.write({ id });
-  return id;
+  const id = kept?.id ?? randomUUID();
+  return { id, settled: kept ? Promise.resolve() : file.write({ id }) };
 }
