@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 test('holdfast locks tells who holds which source, a line each', async () => {
-  await using lock = await SourceLock.acquire(tuner, { dir, command: 'reader\n--token x' });
+  await using lock = await SourceLock.acquire(tuner, { dir, command: 'reader\n--name x' });
   await using _other = await SourceLock.acquire('hdhomerun:1234ABC2/v5.1', { dir, command: 'writer' });
   const { exit, stdout, stderr } = await holdfast(['locks', '--dir', dir]);
   expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
@@ -29,7 +29,7 @@ test('holdfast locks tells who holds which source, a line each', async () => {
       '-',
       'writer',
     ],
-    [lock.key, String(process.pid), expect.stringMatching(/^\d{4}-.*Z$/), 'kernel+meta', '-', 'reader\\n--token x'],
+    [lock.key, String(process.pid), expect.stringMatching(/^\d{4}-.*Z$/), 'kernel+meta', '-', 'reader\\n--name x'],
   ]);
 });
 

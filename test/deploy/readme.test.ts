@@ -28,7 +28,7 @@ test('every command of the page can be read by a shell, and every file that it i
 
 test.skipIf(!analyze)('systemd has nothing to say against the drop-ins of the page', async () => {
   const dropIns = blocks('ini');
-  expect(dropIns.length).toBe(4);
+  expect(dropIns.length).toBe(5);
   const name = 'holdfast-archive@.service';
   for (const dropIn of dropIns) {
     const root = temporaryDirectory();

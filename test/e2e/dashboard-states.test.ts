@@ -183,7 +183,7 @@ describe('the connection', () => {
       .waitFor();
     expect(await page.locator('#connection').innerText()).toMatch(/^Unreachable since \d\d:\d\d:\d\d$/);
     await page.getByRole('link', { name: 'Channels', exact: true }).click();
-    expect(await cardOf(page, 'Harbour News').isVisible()).toBe(true);
+    await cardOf(page, 'Harbour News').waitFor();
     await stage.startPublisher(port);
     await page
       .locator('#connection')
