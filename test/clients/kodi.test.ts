@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Json, PublisherProcess } from '../publisher/support.ts';
@@ -7,21 +6,28 @@ import { debianRoot } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces } from '../support/namespace.ts';
 import { type TestHost, testNetwork } from '../support/network.ts';
-import { patienceMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { homeOfNobody, Player } from './support.ts';
 
 const root = hasNamespaces() ? await debianRoot(['kodi', 'kodi-pvr-hdhomerun', 'xvfb']) : undefined;
 const PORT = 5004;
 
-/** Kodi in a pid namespace that it ends with, where the packages lie over the system's own, on a screen of memory. */
+/**
+ * Kodi in a pid namespace that it ends with, where the packages lie over the system's own, on a screen of memory. It has a
+ * `/tmp` of its own, in which the screen leaves its lock.
+ */
 function startKodi({ wrapper }: TestHost, home: string): Player {
-  const at = (...folders: readonly string[]) => folders.map((folder) => join(root as string, folder)).join(':');
-  const libraries = `${at('lib/x86_64-linux-gnu')}:${['pulseaudio', 'blas', 'lapack'].map((name) => `/usr/lib/x86_64-linux-gnu/${name}`).join(':')}`;
-  const user = `setpriv --reuid=65534 --regid=65534 --clear-groups env -i PATH=/usr/bin:/bin HOME=${home} XDG_RUNTIME_DIR=${home}`;
-  const screen = 'Xvfb :7 -screen 0 640x360x24 -nolisten tcp -nolock & sleep 1';
+  const system = ['', '/pulseaudio', '/blas', '/lapack'].map((folder) => `/usr/lib/x86_64-linux-gnu${folder}`);
+  const libraries = ['/srv/lib/x86_64-linux-gnu', ...system].join(':');
+  const user =
+    'setpriv --reuid=65534 --regid=65534 --clear-groups env -i PATH=/usr/bin:/bin HOME=/mnt XDG_RUNTIME_DIR=/mnt';
+  const screen = 'Xvfb :7 -screen 0 640x360x24 -nolisten tcp & sleep 1';
   const script = `
-    mount -t overlay overlay -o lowerdir=${at('usr')}:/usr /usr
+    mount --bind ${root} /srv
+    mount --bind ${home} /mnt
+    mount -t overlay overlay -o lowerdir=/srv/usr:/usr /usr
+    mount -t tmpfs tmpfs /tmp
     # The shell stays, for it ends with its parent, and all in its namespace with it; who becomes another user does not.
     ${user} LIBGL_ALWAYS_SOFTWARE=1 LD_LIBRARY_PATH=${libraries} \\
       sh -c '${screen}; DISPLAY=:7 exec kodi --standalone --audio-backend=null'
@@ -80,11 +86,13 @@ describe.skipIf(!root)('Kodi with its HDHomeRun add-on', () => {
       (await on(server, `fetch('http://127.0.0.1:${PORT}/api/tuners').then((r) => r.text()).then(console.log)`))
         .devices[0].tuners;
 
-    startKodi(client, homeOfNobody());
+    const kodi = startKodi(client, homeOfNobody());
     await eventually(
       () => rpc(client, 'Addons.SetAddonEnabled', { addonid: 'pvr.hdhomerun', enabled: true }),
       patienceMs(100_000),
-    );
+    ).catch((error) => {
+      throw new Error(`Kodi does not answer; it said:\n${kodi.output}`, { cause: error });
+    });
     const channels: Json[] = await eventually(async () => {
       const { channels } = await rpc(client, 'PVR.GetChannels', { channelgroupid: 'alltv' });
       expect(channels).toHaveLength(3);
@@ -102,8 +110,11 @@ describe.skipIf(!root)('Kodi with its HDHomeRun add-on', () => {
     expect(busy).toMatchObject([{ channelNumber: '5.1' }]);
 
     await rpc(client, 'Player.Stop', { playerid: 1 });
-    await eventually(async () => {
-      expect((await tuners()).filter(({ inUse }: Json) => inUse)).toEqual([]);
-    }, patienceMs(10_000));
+    // Its player reads on for about ten seconds before it ends.
+    await eventually(async () => expect(await rpc(client, 'Player.GetActivePlayers')).toEqual([]), patienceMs(60_000));
+    await eventually(
+      async () => expect((await tuners()).filter(({ inUse }: Json) => inUse)).toEqual([]),
+      promisedMs(2_000),
+    );
   }, 300_000);
 });
