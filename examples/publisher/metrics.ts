@@ -13,6 +13,12 @@ const MISNAMED = [
   ...['nodejs_eventloop_utilization_histogram', 'nodejs_eventloop_utilization_summary'],
 ];
 
+/**
+ * A publisher that nobody watches is to take next to no processor time: by default these would wake it up to a hundred times
+ * a second. The delay of the event loop is told to 100 ms.
+ */
+const RARELY = { eventLoopMonitoringPrecision: 100, eventLoopUtilizationTimeout: 60_000 };
+
 /** What Prometheus is shown: all that holdfast's own adapter does, this process, and what only the publisher knows. */
 export class PublisherMetrics implements Disposable {
   readonly registry: Registry = new Registry();
@@ -24,7 +30,7 @@ export class PublisherMetrics implements Disposable {
   /** Before any channel is made, so that every hub is seen. */
   constructor(orphans: OrphanLook = new OrphanLook()) {
     this.#instrumented = instrument(this.registry);
-    collectDefaultMetrics({ register: this.registry });
+    collectDefaultMetrics({ register: this.registry, ...RARELY });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
     new Gauge({
       name: 'publisher_orphans',
