@@ -97,11 +97,8 @@ describe('what an address in the web leads to', () => {
     const { stdout } = await read(findFfmpeg(), encoderArguments({ url, name: NAME }), options).catch((error) => error);
     return stdout.length;
   }
-  let recording: string;
-  beforeAll(async () => {
-    recording = join(temporaryDirectory(afterAll), 'recording.ts');
-    await makeRecording(recording);
-  });
+  const recording = join(temporaryDirectory(afterAll), 'recording.ts');
+  beforeAll(() => makeRecording(recording));
 
   it('is read from there', async () => {
     expect(await playlist('1.ts')).toBeGreaterThan(100_000);

@@ -14,10 +14,11 @@ const TOKEN = 'the-token-of-the-operator';
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
 let readOnly: PublisherProcess;
+const lockDir = temporaryDirectory(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
-  const args = ['--device', simulator.url, '--lock-dir', temporaryDirectory(afterAll)];
+  const args = ['--device', simulator.url, '--lock-dir', lockDir];
   const env = { HOLDFAST_PUBLISHER_OPERATOR_TOKEN: TOKEN };
   publisher = await PublisherProcess.start(args, env);
   readOnly = await PublisherProcess.start(args);

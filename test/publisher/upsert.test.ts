@@ -8,11 +8,12 @@ import { type Answer, ask, PublisherProcess } from './support.ts';
 const TOKEN = 'a-token-of-sixteen';
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
+const lockDir = temporaryDirectory(afterAll);
 
 beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
   publisher = await PublisherProcess.start([
-    ...['--discovery', 'off', '--lock-dir', temporaryDirectory(afterAll), '--publish-token', TOKEN],
+    ...['--discovery', 'off', '--lock-dir', lockDir, '--publish-token', TOKEN],
     ...['--device', simulator.url, '--source', 'own=http://127.0.0.1:9/own', '--channel', '9.1={"enabled":false}'],
   ]);
   await publisher.says(/: 2 channels: 5\.1 /);
