@@ -49,7 +49,17 @@ async function refusal(path: string, from = publisher): Promise<[status: number,
   return [status, headers.get('x-hdhomerun-error')];
 }
 
-/** The same, as soon as the publisher tries the source again. */
+/** Who watches a channel that has failed before, as soon as the publisher tries it again. */
+function served(path: string): Promise<Viewer> {
+  return eventually(async () => {
+    const viewer = await Viewer.open(at(path));
+    if (viewer.status !== 200) viewer.leave();
+    expect(viewer.status).toBe(200);
+    return viewer;
+  });
+}
+
+/** The refusal of a source that has failed before, as soon as the publisher tries it again. */
 function refusalOfTrying(path: string): Promise<[number, string | null]> {
   return eventually(async () => {
     const { status, headers, json }: Answer = await ask(at(path));
@@ -229,7 +239,7 @@ describe('a stream is refused', () => {
   });
 
   it('with 804 at a tuner that serves another channel, but not to who wants the same', async () => {
-    using viewer = await Viewer.open(at('/tuner1/v5.1'));
+    using viewer = await served('/tuner1/v5.1');
     await viewer.more();
     expect(await refusal('/tuner1/v7.1')).toEqual([503, '804 Tuner In Use']);
     using second = await Viewer.open(at('/tuner1/v5.1'));

@@ -9,13 +9,15 @@ import { UrlGuide } from '../../examples/publisher/guide/url-guide.ts';
 import { readXmltv, textOf, type XmltvProgramme } from '../../examples/xmltv/index.ts';
 import { documentOf } from '../xmltv/support.ts';
 
-const HOUR_MS = 3_600_000;
+export const HOUR_MS = 3_600_000;
 
-/** A document: of each channel so many programmes of an hour, from so many hours ahead of now (or ago). */
+/** What a guide of here counts its hours from; half an hour ago, so that the first is on for as long as a test can last. */
+export const FIRST_HOUR_MS = Math.floor(Date.now() / 1_000) * 1_000 - HOUR_MS / 2;
+
+/** A document: of each channel so many programmes of an hour, from so many hours ahead of the one that is on (or ago). */
 export function guideOf(
   channels: Readonly<Record<string, { readonly from: number; readonly count: number; readonly title?: string }>>,
 ): string {
-  const now = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
   const heads = Object.keys(channels).map((id) => ({
     kind: 'channel' as const,
     id,
@@ -23,7 +25,7 @@ export function guideOf(
   }));
   const programmes = Object.entries(channels).flatMap(([channel, { from, count, title = channel }]) =>
     Array.from({ length: count }, (_, index): XmltvProgramme => {
-      const startMs = now + (from + index) * HOUR_MS;
+      const startMs = FIRST_HOUR_MS + (from + index) * HOUR_MS;
       const elements = [named('title', `${title} ${from + index}`)];
       return { kind: 'programme', channel, startMs, stopMs: startMs + HOUR_MS, attributes: {}, elements };
     }),

@@ -14,7 +14,7 @@ import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { checkAgainstDtd } from '../xmltv/support.ts';
-import { EagerGuide, GuideServer, guideOf, subject, titlesIn } from './guide-support.ts';
+import { EagerGuide, FIRST_HOUR_MS, GuideServer, guideOf, HOUR_MS, subject, titlesIn } from './guide-support.ts';
 
 let dir: string;
 let server: GuideServer;
@@ -114,12 +114,11 @@ describe('the guide', () => {
 
   it('loses an entry only when it has been over for six hours', async () => {
     const kept = await keptGuide(gzipSync(guideOf({ a: { from: -8, count: 12 }, b: { from: 0, count: 1 } })));
-    const hour = 3_600_000;
-    const now = Math.floor(Date.now() / hour) * hour + hour / 2;
+    const now = FIRST_HOUR_MS + HOUR_MS / 2;
     const titles = async (atMs: number) => (await titlesIn(await mergeGuides([subject('a')], [kept], atMs))).a;
     expect(await titles(now)).toEqual([-6, -5, -4, -3, -2, -1, 0, 1, 2, 3].map((from) => `a ${from}`));
-    expect(await titles(now + 8 * hour)).toEqual(['a 2', 'a 3']);
-    expect(await titles(now + 20 * hour)).toEqual([]);
+    expect(await titles(now + 8 * HOUR_MS)).toEqual(['a 2', 'a 3']);
+    expect(await titles(now + 20 * HOUR_MS)).toEqual([]);
   });
 
   it('is valid though an attribute of a programme has another in its text', async () => {
@@ -223,7 +222,7 @@ describe('the guide of the makers of the devices', () => {
     const service = new URL(server.url).origin;
     await expectTitles(await started(new DeviceGuide({ addresses, service })), { a: ['a 0'], b: [] });
     expect(server.asked.map(({ url }) => url)).toEqual(['/api/xmltv?DeviceAuth=simulatedsimulated']);
-    const hours = (random: number) => new DeviceGuide({ addresses, random: () => random }).nextPullMs() / 3_600_000;
+    const hours = (random: number) => new DeviceGuide({ addresses, random: () => random }).nextPullMs() / HOUR_MS;
     expect([hours(0), hours(0.5), hours(1)]).toEqual([20, 24, 28]);
   });
 

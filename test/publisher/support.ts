@@ -141,7 +141,9 @@ export class Viewer implements Disposable {
   more(bytes = 10_000, timeoutMs: number = promisedMs(10_000)): Promise<void> {
     const wanted = this.bytes + bytes;
     return eventually(() => {
-      if (this.bytes < wanted) throw new Error(`${this.bytes} bytes of ${wanted}; gone: ${this.#gone}`);
+      if (this.bytes < wanted) {
+        throw new Error(`${this.bytes} bytes of ${wanted} with status ${this.status}; gone: ${this.#gone}`);
+      }
     }, timeoutMs);
   }
 
