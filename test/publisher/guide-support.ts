@@ -12,7 +12,7 @@ import { documentOf } from '../xmltv/support.ts';
 export const HOUR_MS = 3_600_000;
 
 /** What a guide of here counts its hours from; half an hour ago, so that the first is on for as long as a test can last. */
-export const FIRST_HOUR_MS = Math.floor(Date.now() / 1_000) * 1_000 - HOUR_MS / 2;
+export const FIRST_HOUR_MS: number = Math.floor(Date.now() / 1_000) * 1_000 - HOUR_MS / 2;
 
 /** A document: of each channel so many programmes of an hour, from so many hours ahead of the one that is on (or ago). */
 export function guideOf(
