@@ -5,9 +5,10 @@ import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import type { Channels } from '../../examples/publisher/channel/channels.ts';
 import { EventLog } from '../../examples/publisher/events.ts';
 import { LiveFeed } from '../../examples/publisher/http/live-feed.ts';
-import type { Overviews } from '../../examples/publisher/http/overview.ts';
+import { Overviews } from '../../examples/publisher/http/overview.ts';
 import { OrphanLook } from '../../examples/publisher/orphan-look.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
@@ -257,6 +258,26 @@ describe('the feed', () => {
     await eventually(() => expect(reader.of('channels').length).toBeGreaterThan(heard));
     expect(reader.isGone).toBe(false);
     slow.destroy();
+  });
+
+  it('shows all else where a part can not be looked at, and says which', async () => {
+    const fails = (what: string) => (): never => {
+      throw new Error(`${what} of http://user:secret@host/`);
+    };
+    const publisher = { version: '1.0.0', startedAt: '', demo: false, unready: [], operable: false, deviceId: null };
+    const { channels, pushes, locks, ...shown } = await new Overviews({
+      channels: { [Symbol.iterator]: fails('a channel') } as unknown as Channels,
+      tuners: () => [],
+      lockDir: temporaryDirectory(),
+      orphans: new OrphanLook(async () => []),
+      publisher: () => publisher,
+      pushes: fails('a push'),
+    }).take();
+    expect([channels, pushes, locks]).toEqual([[], [], []]);
+    expect([...shown.publisher.unready].sort()).toEqual([
+      expect.stringMatching(/^channels can't be shown: a channel of http:\/\/((?!secret).)*host\/$/),
+      expect.stringMatching(/^pushes can't be shown: a push of http:\/\/((?!secret).)*host\/$/),
+    ]);
   });
 
   it('looks for orphans once in 10 s, however many ask', async () => {

@@ -50,7 +50,10 @@ export class Overviews {
     this.#observed = observed;
   }
 
-  /** A part that can't be looked at is empty and says why: it must not hide the others when they are needed most. */
+  /**
+   * A part that can't be looked at is empty and says why: it must neither hide the others when they are needed most nor end
+   * whoever looks on a timer.
+   */
   async take(): Promise<Overview> {
     const faults: string[] = [];
     const part = <T>(what: string, looked: Promise<readonly T[]>): Promise<readonly T[]> =>
@@ -58,20 +61,18 @@ export class Overviews {
         faults.push(`${what} can't be shown: ${redactCredentials(error.message)}`);
         return [];
       });
-    const [tuners, locks, orphans] = await Promise.all([
+    const [tuners, locks, orphans, pushes] = await Promise.all([
       part('tuners', this.tuners()),
       part('locks', this.locks()),
       part('orphans', this.orphans()),
+      part('pushes', this.pushes()),
     ]);
+    const channels = await part('channels', this.#channels(locks));
     const publisher = this.#observed.publisher();
     return {
       now: new Date().toISOString(),
       publisher: { ...publisher, unready: [...publisher.unready, ...faults] },
-      channels: this.#channels(locks),
-      tuners,
-      locks,
-      orphans,
-      pushes: this.#observed.pushes?.() ?? [],
+      ...{ channels, tuners, locks, orphans, pushes },
     };
   }
 
@@ -79,7 +80,7 @@ export class Overviews {
     return this.#channels(await this.locks().catch(() => []));
   }
 
-  tuners(): Promise<readonly TunerView[]> {
+  async tuners(): Promise<readonly TunerView[]> {
     return Promise.all(this.#observed.tuners().map((tuner) => tuner.view()));
   }
 
@@ -92,7 +93,11 @@ export class Overviews {
     return this.#observed.orphans.find();
   }
 
-  #channels(locks: readonly LockHolder[]): readonly ChannelView[] {
+  async pushes(): Promise<readonly PushView[]> {
+    return this.#observed.pushes?.() ?? [];
+  }
+
+  async #channels(locks: readonly LockHolder[]): Promise<readonly ChannelView[]> {
     return [...this.#observed.channels].map((channel) => channelView(channel, locks, this.#observed.extras?.(channel)));
   }
 }
