@@ -15,9 +15,11 @@ const NOTHING = Buffer.alloc(0);
  *
  * It remembers what it saw, so each hub needs one of its own. Sources may be cut anywhere, begin within a packet, or be
  * damaged; it finds its way again at the next packets and tables.
+ *
+ * @param tables where it keeps what programs there are, for who wants to know that as well
  */
-export function mpegTsJoinPoint(): JoinPoint {
-  const scanner = new JoinPointScanner();
+export function mpegTsJoinPoint(tables: ProgramTables = new ProgramTables()): JoinPoint {
+  const scanner = new JoinPointScanner(tables);
   return (slice) => scanner.scan(slice);
 }
 
@@ -27,13 +29,17 @@ const PATIENCE = 8;
 class JoinPointScanner {
   /** The begin of a packet whose end is in the next slice. */
   #rest: Buffer = NOTHING;
-  readonly #tables = new ProgramTables();
+  readonly #tables: ProgramTables;
   /** The program whose pictures count, and how many there were of others since its last. */
   #leader = 0;
   #passedOver = 0;
   /** Where the current slice begins. */
   #position = 0;
   #found: number | undefined;
+
+  constructor(tables: ProgramTables) {
+    this.#tables = tables;
+  }
 
   scan(slice: Buffer): number | undefined {
     this.#found = undefined;

@@ -106,6 +106,15 @@ export class ProgramTables {
     return [...this.#mapPids.keys()].flatMap((number) => this.#programs.get(number) ?? []);
   }
 
+  /** By name, of the program that players show by itself: its first pictures, then its first sound. */
+  get codecs(): readonly string[] {
+    const { programs } = this;
+    const shown = programs.find(({ hasVideo }) => hasVideo) ?? programs[0];
+    const streams = [...(shown?.streams.values() ?? [])];
+    const first = [streams.find(({ isVideo }) => isVideo), streams.find(({ isSound }) => isSound)];
+    return first.flatMap((stream) => (stream ? (stream.codec ?? 'unknown') : []));
+  }
+
   /** Whether packets of this PID are of a table. */
   has(pid: number): boolean {
     return this.#readers.has(pid);

@@ -29,6 +29,7 @@ const SCRIPTS = [
   'mpeg-ts-way.js',
   'operator.js',
   'page.js',
+  'player-problems.js',
   'player-ways.js',
   'player.js',
   'previews.js',

@@ -107,6 +107,20 @@ export const pictureOf = (page: Page): Promise<number[]> =>
     return Array.from({ length: 64 * 36 }, (_, at) => data[at * 4] + data[at * 4 + 1] + data[at * 4 + 2]);
   })()`);
 
+/** Waits until pictures came that differ, by what the browser counts and by what is to be seen. */
+export async function untilThePictureMoves(page: Page): Promise<void> {
+  const shown = () =>
+    page.evaluate<number>("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames");
+  await untilItPlays(page, 0.5);
+  const [before, framesBefore, playedBefore] = [await pictureOf(page), await shown(), await secondsPlayed(page)];
+  await untilItPlays(page, playedBefore + 1);
+  const after = await pictureOf(page);
+  expect(Math.max(...before) - Math.min(...before), 'contrast in the picture').toBeGreaterThan(100);
+  const moved = before.filter((point, at) => Math.abs(point - (after[at] as number)) > 30);
+  expect(moved.length, 'points that moved').toBeGreaterThan(5);
+  expect((await shown()) - framesBefore, 'frames').toBeGreaterThan(5);
+}
+
 /** Answers as a publisher does that has no more than what is given, and no events: the page asks instead. */
 export function answering(...overviews: readonly object[]): View {
   const nothing = { tuners: [], locks: [], orphans: [], pushes: [], events: [], missed: 0, channels: [] };

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { FanoutHub, type LockHolder, RestartRefusedError, SourceBusyError, type Subscription } from 'holdfast';
-import { mpegTsJoinPoint, PACKET_BYTES } from '../../mpeg-ts/index.ts';
+import { mpegTsJoinPoint, PACKET_BYTES, ProgramTables } from '../../mpeg-ts/index.ts';
 import type { Profile } from '../config/schema.ts';
 import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
 import { type Failure, failureOf } from '../failure.ts';
@@ -43,6 +43,7 @@ export class Channel implements AsyncDisposable {
   #entry: DirectoryEntry;
   readonly #source: ChannelSource;
   readonly #reopening: Reopening;
+  readonly #tables = new ProgramTables();
   /** What is known of the locks of its sources without asking anybody. */
   #namedKeys: ReadonlySet<string>;
   #openedAt = 0;
@@ -105,6 +106,11 @@ export class Channel implements AsyncDisposable {
   /** Packets that were missing in what was read, since the channel was made. */
   get continuityErrors(): number {
     return this.#source.monitor.continuityErrors;
+  }
+
+  /** What its pictures and its sound are encoded with, as it was read last; empty as long as that is not known. */
+  get codecs(): readonly string[] {
+    return this.#tables.codecs;
   }
 
   get bitsPerSecond(): number {
@@ -174,7 +180,7 @@ export class Channel implements AsyncDisposable {
   }
 
   #makeHub({ startTimeoutMs, closeAfterMs }: ChannelSettings): FanoutHub {
-    const joinPoint = mpegTsJoinPoint();
+    const joinPoint = mpegTsJoinPoint(this.#tables);
     return new FanoutHub({
       ...{ name: this.#entry.id, align: PACKET_BYTES, startTimeoutMs, closeAfterMs },
       joinPoint: (slice) => {

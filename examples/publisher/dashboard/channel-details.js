@@ -52,6 +52,7 @@ export class ChannelDetails {
     setText(part('failures'), countOf(view.failures));
     setAttribute(part('url'), 'value', new URL(view.url, location.href).href);
     setText(part('source'), view.reading ? readingText(view.reading) : view.source);
+    setText(part('codecs'), view.codecs?.join(', ') || 'known once it is read');
     setText(part('programme'), programmesText(view) || 'unknown');
     part('trace').setAttribute('points', pointsOf(trace));
     showHolder(view);

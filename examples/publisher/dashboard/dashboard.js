@@ -25,12 +25,14 @@ const show = {
   snapshot() {
     list.update();
     list.showPlaying(player.channelId);
+    player.know(model.channels.get(player.channelId)?.view);
     details.update();
     showTuners(model.tuners);
     showSystem(model);
   },
   channels(changed) {
     list.update(changed);
+    player.know(model.channels.get(player.channelId)?.view);
     details.update();
   },
   events: (fresh) => log.update(fresh, isInSight('events')),

@@ -1,5 +1,5 @@
 import { problemOf } from './channel-loader.js';
-import { mediaProblem } from './mpeg-ts-way.js';
+import { mediaProblem, playerProblem } from './player-problems.js';
 
 /** HLS by hls.js, which is read only when it is needed. */
 export function openHls({ url }, video, on) {
@@ -7,31 +7,36 @@ export function openHls({ url }, video, on) {
   let isOver = false;
   return {
     async load() {
-      // Asked first, as hls.js would tell of a refusal by its number alone.
-      const problem = await refusalOf(url);
-      if (isOver) return;
-      if (problem) {
-        on.failed(problem);
-        return;
+      try {
+        const { default: Hls } = await import('/assets/hls.js');
+        if (!isOver) hls = engineOf(Hls, { url, video, on });
+      } catch (error) {
+        on.failed(playerProblem(error));
       }
-      const { default: Hls } = await import('/assets/hls.js');
-      if (isOver) return;
-      hls = new Hls({ enableWorker: false, liveSyncDurationCount: 2, maxBufferLength: 20, backBufferLength: 20 });
-      hls.on(Hls.Events.MANIFEST_PARSED, () => video.play().catch(() => {}));
-      hls.on(Hls.Events.FRAG_LOADED, () => on.firstByte());
-      hls.on(Hls.Events.ERROR, (_event, { fatal, type, details }) => {
-        if (!fatal) return;
-        const lost = { title: 'The connection was lost', detail: `HLS: ${details}` };
-        on.failed(type === Hls.ErrorTypes.NETWORK_ERROR ? lost : mediaProblem(details));
-      });
-      hls.loadSource(url);
-      hls.attachMedia(video);
     },
     destroy() {
       isOver = true;
       hls?.destroy();
     },
   };
+}
+
+function engineOf(Hls, { url, video, on }) {
+  const hls = new Hls({ enableWorker: false, liveSyncDurationCount: 2, maxBufferLength: 20, backBufferLength: 20 });
+  hls.on(Hls.Events.MANIFEST_PARSED, () => on.ready());
+  hls.on(Hls.Events.FRAG_LOADED, () => on.firstByte());
+  hls.on(Hls.Events.ERROR, async (_event, error) => error.fatal && on.failed(await problemIn(error)));
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  return hls;
+}
+
+/** In the words of the publisher, if it refused; hls.js knows the number alone. */
+async function problemIn({ type, details, networkDetails: request }) {
+  if (type !== 'networkError') return mediaProblem(details);
+  if (!(request?.status >= 400)) return { title: 'The connection was lost', detail: `HLS: ${details}` };
+  const headers = { 'Retry-After': request.getResponseHeader('Retry-After') ?? '' };
+  return problemOf(new Response(request.response, { status: request.status, headers }));
 }
 
 /** HLS by the browser itself, where it knows it and has no Media Source Extensions. */
@@ -41,8 +46,10 @@ export function openNative({ url }, video, on) {
   return {
     load() {
       video.addEventListener('loadeddata', () => on.firstByte(), { signal });
-      video.addEventListener('error', () => on.failed(mediaProblem(video.error?.message || 'HLS')), { signal });
+      const failed = async () => on.failed((await refusalOf(url)) ?? mediaProblem(video.error?.message || 'HLS'));
+      video.addEventListener('error', failed, { signal });
       video.src = url;
+      on.ready();
     },
     destroy() {
       controller.abort();
@@ -54,7 +61,7 @@ export function openNative({ url }, video, on) {
 
 async function refusalOf(url) {
   try {
-    const response = await fetch(url, { method: 'HEAD', cache: 'no-store' });
+    const response = await fetch(url, { cache: 'no-store' });
     return response.ok ? undefined : await problemOf(response);
   } catch (error) {
     return { title: 'The connection was lost', detail: error.message };

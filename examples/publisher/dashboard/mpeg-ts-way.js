@@ -1,4 +1,5 @@
 import { channelLoader } from './channel-loader.js';
+import { mediaProblem, playerProblem } from './player-problems.js';
 
 let reading;
 
@@ -13,7 +14,7 @@ function mpegtsJs() {
     };
     script.onerror = () => {
       reading = undefined;
-      reject(new Error('the player could not be read from the publisher'));
+      reject(new Error('mpegts.js could not be read from the publisher'));
     };
     document.head.append(script);
   });
@@ -32,9 +33,9 @@ export function openMpegTs({ url }, video, on) {
         engine = engineOf(mpegts, url, on);
         engine.attachMediaElement(video);
         engine.load();
-        video.play().catch(() => {}); // refused only because a stop or a switch came first
+        on.ready();
       } catch (error) {
-        on.failed({ title: 'The connection was lost', detail: error.message });
+        on.failed(playerProblem(error));
       }
     },
     destroy() {
@@ -68,9 +69,3 @@ function engineOf(mpegts, url, on) {
   );
   return engine;
 }
-
-export const mediaProblem = (detail) => ({
-  title: 'This browser cannot decode the stream',
-  detail: `${detail}. VLC and ffplay may play it.`,
-  isOfMedia: true,
-});

@@ -1,8 +1,11 @@
 import { announce, element, setAttribute, setShown, setText } from './page.js';
-import { openWay, waysTo } from './player-ways.js';
+import { mediaProblem } from './player-problems.js';
+import { openWay, playsAsItComes, waysTo } from './player-ways.js';
 
 /** Bytes have come for this long and still no picture: the browser knows none of the stream's codecs. */
 const DECODE_TIMEOUT_MS = 10_000;
+const FIRST = 'The first picture takes a moment when nobody watches yet.';
+const CONVERTED = 'This browser can’t play it as it comes: the publisher converts it, which takes a moment more.';
 
 /** Plays one channel at a time. Opening, switching and stopping all close the former connection before anything else. */
 export class Player {
@@ -23,12 +26,17 @@ export class Player {
     video.addEventListener('playing', () => this.#engine && this.#show('playing'));
     video.addEventListener('waiting', () => this.#phase === 'playing' && this.#show('stalled'));
     video.addEventListener('volumechange', () => this.#showSound());
-    element('retry').addEventListener('click', () => this.#again(this.#way));
-    element('other-way').addEventListener('click', () => this.#again(this.#way + 1));
+    element('retry').addEventListener('click', () => {
+      this.play(this.#channel);
+      element('stop').focus();
+    });
     element('sound').addEventListener('click', () => {
       video.muted = !video.muted;
     });
-    element('full').addEventListener('click', () => element('screen').requestFullscreen?.());
+    // A phone may know only that of the picture itself.
+    element('full').addEventListener('click', () =>
+      element('screen').requestFullscreen ? element('screen').requestFullscreen() : video.webkitEnterFullscreen?.(),
+    );
     // A browser may pause a muted video in a hidden tab.
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.#engine && video.paused) this.#start();
@@ -46,9 +54,12 @@ export class Player {
     this.#open(0);
   }
 
-  #again(way) {
-    this.#open(way % this.#ways.length);
-    element('stop').focus();
+  /** What is said of a channel now: what it is encoded with is known once it is read. */
+  know(channel) {
+    if (!channel || channel.id !== this.channelId) return;
+    this.#channel = channel;
+    if (this.#ways[this.#way].isAsItComes && !playsAsItComes(channel))
+      this.#failed(mediaProblem(channel.codecs.join(', ')));
   }
 
   #open(way) {
@@ -65,10 +76,10 @@ export class Player {
       firstByte: () => {
         if (engine === this.#engine) this.#firstByteAtMs ??= performance.now();
       },
-      failed: (problem) => engine === this.#engine && this.#giveUp(problem),
+      ready: () => engine === this.#engine && this.#start(),
+      failed: (problem) => engine === this.#engine && this.#failed(problem),
     });
     this.#engine = engine;
-    this.#video.muted = true;
     this.#show('opening');
     engine.load();
   }
@@ -89,19 +100,25 @@ export class Player {
   tick() {
     if (!this.#engine) return;
     if (this.#phase === 'opening' && performance.now() - this.#firstByteAtMs > DECODE_TIMEOUT_MS) {
-      const detail = 'Its video or audio may be MPEG-2, HEVC or AC-3. VLC and ffplay play them.';
-      this.#giveUp({ title: 'The stream arrives, but this browser shows no picture', detail, isOfMedia: true });
+      const detail = 'VLC and ffplay may play it.';
+      this.#failed({ title: 'The stream arrives, but this browser shows no picture', detail, isOfBrowser: true });
       return;
     }
     if (this.#phase !== 'playing') return;
     const { videoWidth, videoHeight, buffered, currentTime } = this.#video;
     const ahead = buffered.length > 0 ? buffered.end(buffered.length - 1) - currentTime : 0;
     const size = videoWidth > 0 ? `${videoWidth} × ${videoHeight}` : 'sound only';
-    setText(element('player-facts'), `${size} · ${Math.max(0, ahead).toFixed(1)} s buffered`);
+    const facts = [size, this.#ways[this.#way].name, `${Math.max(0, ahead).toFixed(1)} s buffered`];
+    setText(element('player-facts'), facts.filter(Boolean).join(' · '));
   }
 
   #start() {
-    this.#video.play().catch(() => {}); // refused only because a stop or a switch came first
+    this.#video.play().catch(({ name }) => {
+      // Else a stop or a switch came first.
+      if (name !== 'NotAllowedError' || this.#video.muted) return;
+      this.#video.muted = true;
+      this.#start();
+    });
   }
 
   #close() {
@@ -111,16 +128,23 @@ export class Player {
     engine?.destroy();
   }
 
-  #giveUp(problem) {
+  /** What only this browser makes of the stream can be better another way; a source that fails fails any way. */
+  #failed(problem) {
+    const next = this.#way + 1;
+    if (problem.isOfBrowser && next < this.#ways.length) {
+      this.#open(next);
+      return;
+    }
     this.#close();
     this.#show('failed', problem);
   }
 
   #show(phase, problem) {
     const name = this.#channel?.name;
+    const isConverted = this.#ways[this.#way]?.name === 'converted';
     const covers = {
       idle: ['screen', 'Nothing is playing', 'Press Play on a channel to watch it here.'],
-      opening: ['wait', `Opening ${name}`, 'The first picture takes a moment when nobody watches yet.'],
+      opening: ['wait', `Opening ${name}`, isConverted ? CONVERTED : FIRST],
       stalled: ['wait', `Waiting for ${name}`, 'Nothing has come from the source for a moment.'],
       playing: ['screen', '', ''],
       failed: ['fault', problem?.title, problem?.detail],
@@ -133,7 +157,6 @@ export class Player {
     setText(element('cover-title'), title);
     setText(element('cover-detail'), problem?.retryAfter ? `${detail} Try again in ${problem.retryAfter} s.` : detail);
     setShown(element('retry'), phase === 'failed' && this.#ways.length > 0);
-    this.#offerOtherWay(phase === 'failed' && problem.isOfMedia);
     setText(element('player-title'), phase === 'idle' ? 'Player' : name);
     setText(element('player-facts'), facts[phase] ?? 'Muted until you turn the sound on');
     const open = this.#engine !== undefined;
@@ -145,13 +168,6 @@ export class Player {
     const said = { playing: `${name} is playing`, failed: `${title}. ${detail}` };
     announce(said[phase] ?? title);
     this.#onChange();
-  }
-
-  /** Only what this browser makes of the stream can be better another way; a source that fails fails any way. */
-  #offerOtherWay(offered) {
-    const other = this.#ways[(this.#way + 1) % this.#ways.length];
-    setShown(element('other-way'), Boolean(offered) && this.#ways.length > 1);
-    if (other) setText(element('other-way'), `Play ${other.name}`);
   }
 
   #showSound() {

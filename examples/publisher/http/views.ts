@@ -41,6 +41,8 @@ export interface ChannelView {
   readonly sources: readonly SourceView[];
   /** The last changes from one source to another. */
   readonly switches: readonly Switch[];
+  /** Of its pictures and its sound, as it was read last; empty as long as they are not known. */
+  readonly codecs: readonly string[];
   /** Packets that were missing in what came. */
   readonly continuityErrors: number;
   /** A picture of what is on, where one is made. */
@@ -88,6 +90,7 @@ export function channelView(channel: Channel, locks: readonly LockHolder[], extr
     reading: channel.reading ?? null,
     sources: channel.sources,
     switches: channel.switches,
+    codecs: channel.codecs,
     continuityErrors: channel.continuityErrors,
     preview: extras.preview ?? null,
     programme: extras.programme ?? null,
