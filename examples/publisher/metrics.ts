@@ -37,7 +37,9 @@ export class PublisherMetrics implements Disposable {
       help: 'Processes on this host whose owner is dead',
       registers: [this.registry],
       async collect() {
-        this.set((await orphans.find()).length);
+        // Where it can't be looked for them all other metrics are wanted the more.
+        const found = await orphans.find().catch(() => undefined);
+        this.set(found?.length ?? Number.NaN);
       },
     });
     this.#refreshFailures = new Counter({

@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { findFfmpeg } from '../hdhomerun/index.ts';
 import type { Channels } from './channel/channels.ts';
+import { mayPassThrough } from './pipeline/open-source.ts';
 
 export interface ReadinessSettings {
   readonly channels: Channels;
@@ -43,7 +44,7 @@ export class Readiness {
 
   #missingFfmpeg(): string | undefined {
     const needed = [...this.#settings.channels].every(({ entry }) =>
-      entry.sources.every(({ url }) => !/^https?:/.test(url)),
+      entry.sources.every(({ url }) => !mayPassThrough(url)),
     );
     return needed ? missingFfmpeg() : undefined;
   }

@@ -9,6 +9,7 @@ import type { Channels } from '../../examples/publisher/channel/channels.ts';
 import { EventLog } from '../../examples/publisher/events.ts';
 import { LiveFeed } from '../../examples/publisher/http/live-feed.ts';
 import { Overviews } from '../../examples/publisher/http/overview.ts';
+import { PublisherMetrics } from '../../examples/publisher/metrics.ts';
 import { OrphanLook } from '../../examples/publisher/orphan-look.ts';
 import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
@@ -290,6 +291,13 @@ describe('the feed', () => {
     vi.advanceTimersByTime(10_000);
     await orphans.find();
     expect(look).toHaveBeenCalledTimes(2);
+  });
+
+  it('tells all other metrics where the processes of the host can not be looked at', async () => {
+    using metrics = new PublisherMetrics(new OrphanLook(() => Promise.reject(new Error('no descriptors'))));
+    const text = await metrics.registry.metrics();
+    expect(text).toContain('publisher_orphans Nan');
+    expect(text).toContain('process_cpu_seconds_total');
   });
 
   it('looks at nothing while nobody listens', async () => {
