@@ -20,7 +20,7 @@ function configFile(content: unknown): string {
 const DEFAULTS = {
   ...{ port: 8080, bind: '127.0.0.1', device: [], source: {}, peer: [], channel: {}, guide: [], push: {}, demo: false },
   ...{ discovery: 'auto', discoveryPort: 65_001, closeAfterMs: 0, startTimeoutMs: 15_000, stallTimeoutMs: 10_000 },
-  ...{ failoverAfterMs: 2_500, preferAfterMs: 60_000, restartCooldownMs: 30_000, maxProcesses: 32 },
+  ...{ failoverAfterMs: 2_250, preferAfterMs: 60_000, restartCooldownMs: 30_000, maxProcesses: 32 },
   ...{ maxViewers: 10_000, maxViewersTotal: 10_000, maxViewersPerAddress: 256, hardware: 'auto', deinterlace: true },
   ...{ hlsSegmentMs: 1_000, hlsSegments: 8, hlsRing: 'memory', hlsIdleMs: 15_000, preview: true },
   ...{ log: 'pretty', logLevel: 'info' },

@@ -55,7 +55,8 @@ export class StreamWatch {
   #countSilence(now: number): void {
     const { bytes } = this.#monitor;
     const passedMs = Math.min(now - (this.#lookedAt ?? now), 2 * WATCH_MS);
-    this.#silentMs = bytes === this.#bytes ? this.#silentMs + passedMs : 0;
+    this.#silentMs =
+      bytes === this.#bytes ? this.#silentMs + passedMs : Math.min(this.#monitor.silentMs(now), passedMs);
     this.#bytes = bytes;
     this.#lookedAt = now;
   }

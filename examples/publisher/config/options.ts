@@ -53,7 +53,7 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
   closeAfterMs: { value: MS, help: 'how long a source is kept after its last viewer (0)' },
   startTimeoutMs: { value: MS, help: 'how long a source may take to its first byte (15000)' },
   stallTimeoutMs: { value: MS, help: 'how long a live source may give nothing until it is opened anew (10000)' },
-  failoverAfterMs: { value: MS, help: 'how long a source may give nothing if the channel has another (2500)' },
+  failoverAfterMs: { value: MS, help: 'how long a source may give nothing if the channel has another (2250)' },
   preferAfterMs: { value: MS, help: 'how long a better source must have been well to be read again (60000)' },
   restartCooldownMs: { value: MS, help: 'the least time between two restarts of one source (30000)' },
 

@@ -179,7 +179,7 @@ export const schema: z.ZodType<Config> = z.strictObject({
   closeAfterMs: whole(0, 86_400_000).default(0),
   startTimeoutMs: whole(100, 600_000).default(15_000),
   stallTimeoutMs: whole(100, 600_000).default(10_000),
-  failoverAfterMs: whole(100, 600_000).default(2_500),
+  failoverAfterMs: whole(100, 600_000).default(2_250),
   preferAfterMs: whole(1_000, 86_400_000).default(60_000),
   restartCooldownMs: whole(0, 86_400_000).default(30_000),
 
