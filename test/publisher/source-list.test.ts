@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Gate, SourceList } from '../../examples/publisher/channel/source-list.ts';
+import type { Gate } from '../../examples/publisher/channel/source-entry.ts';
+import { SourceList } from '../../examples/publisher/channel/source-list.ts';
 import type { Failure } from '../../examples/publisher/failure.ts';
 
 const PREFER_MS = 60_000;
@@ -199,6 +200,17 @@ describe('a new list', () => {
     expect(change.forgotten.map(({ key }) => key)).toEqual(['b', 'a']);
     expect(change.hasNew).toBe(true);
     expect(list.states(0).map(({ state }) => state)).toEqual(['ok', 'failed']);
+  });
+
+  it('that gives the address of a source which has moved to another takes neither for the other', () => {
+    const list = listOf('a');
+    fail(list, 'a', 0);
+    const change = list.update([offered('a', 0, 'http://elsewhere/'), offered('b', 1, 'http://a/')]);
+    expect(list.all.map(({ key, number, source }) => [key, number, source.url])).toEqual([
+      ['a', 1, 'http://elsewhere/'],
+      ['b', 2, 'http://a/'],
+    ]);
+    expect([change.forgotten.length, change.hasNew, order(list, 0)]).toEqual([1, true, 'a b']);
   });
 
   it('of the same sources is no news', () => {

@@ -5,8 +5,9 @@ import type { Source } from '../directory/directory.ts';
 import { SourceLostError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { Returning } from './returning.ts';
+import type { ListedSource, SourceState } from './source-entry.ts';
 import { ranked } from './source-identity.ts';
-import { type ListedSource, SourceList, type SourceState } from './source-list.ts';
+import { SourceList } from './source-list.ts';
 import { type ReadSource, SourceReader } from './source-reader.ts';
 import { SourceWalk } from './source-walk.ts';
 import { StreamWatch, WATCH_MS } from './stream-watch.ts';
@@ -127,6 +128,13 @@ export class ChannelSource {
     this.#reader.forget();
     await forgetting;
     return !this.#isOpen;
+  }
+
+  /** What failed before, or was busy, counts for nothing any more. */
+  async forgive(): Promise<void> {
+    const { all, reading } = this.list;
+    this.list.forgive();
+    await Promise.allSettled(all.filter((listed) => listed !== reading).map((listed) => this.#forget(listed)));
   }
 
   async open(name: string, signal: AbortSignal): Promise<ReadSource> {

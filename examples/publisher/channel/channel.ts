@@ -169,6 +169,11 @@ export class Channel implements AsyncDisposable {
     this.#source.list.askAtOnce(performance.now());
   }
 
+  /** Opens it anew, with the first of its sources that can be read, whatever failed before. Those who watch stay. */
+  restart(reason: Error): void {
+    void this.#source.forgive().then(() => this.#openAnew(reason));
+  }
+
   /** Whether a lock is of a source of this channel, by what is known so far. */
   isSourceOf({ key }: LockHolder): boolean {
     return this.#namedKeys.has(key) || this.#source.openedKeys.has(key);
@@ -206,11 +211,11 @@ export class Channel implements AsyncDisposable {
     };
   }
 
-  /** For viewers who wait; an opening that fails tells of itself. */
-  #openAnew(): void {
+  /** For those who watch, if there are any; an opening that fails tells of itself. */
+  #openAnew(reason?: Error): void {
     this.#lastError = undefined;
     this.#reopening.askAtOnce();
-    if (this.hub.state === 'opening') this.hub.restart().catch(() => {});
+    this.hub.restart(reason).catch(() => {});
   }
 
   #listen(): void {

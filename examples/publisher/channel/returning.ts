@@ -1,5 +1,6 @@
 import type { Source } from '../directory/directory.ts';
-import type { ListedSource, SourceList } from './source-list.ts';
+import type { ListedSource } from './source-entry.ts';
+import type { SourceList } from './source-list.ts';
 import type { SourceReader } from './source-reader.ts';
 import { seemsWell } from './tuner-check.ts';
 

@@ -1,65 +1,15 @@
-import type { RestartRefusedError } from 'holdfast';
-import type { Source } from '../directory/directory.ts';
 import type { Failure } from '../failure.ts';
+import {
+  type Busy,
+  type Gate,
+  type ListedSource,
+  type Placed,
+  SourceEntry,
+  type SourceState,
+  type Wait,
+} from './source-entry.ts';
 
-/** A source in its place in the list of a channel. */
-export interface ListedSource {
-  /** What it is known by, wherever it is: a device that gets another address keeps it. */
-  readonly key: string;
-  /** Its own for as long as the channel lists it; 1 is the first that it ever had. */
-  readonly number: number;
-  /** 0 is read first; those of one rank are as good as each other. */
-  readonly rank: number;
-  readonly source: Source;
-}
-
-/** What the guards of a source say of another opening of it. */
-export type Gate = (
-  source: ListedSource,
-) => { readonly allowed: true } | { readonly allowed: false; readonly why: Guard; readonly retryAfterMs: number };
-
-type Guard = RestartRefusedError['why'];
-
-export type ListVerdict =
-  | { readonly allowed: true }
-  | { readonly allowed: false; readonly why: Guard | 'busy'; readonly retryAfterMs: number };
-
-/** What is said of a source that is no worse for it, and when it is asked again. */
-export type Busy = Failure & {
-  readonly retryAfterMs: number;
-  readonly mostMs?: number | undefined;
-  /** What it failed with. */
-  readonly error?: unknown;
-};
-
-type Health =
-  | { readonly name: 'ok' }
-  /** Others have it: it is no fault of the source, and soon over or not. */
-  | { readonly name: 'busy'; readonly since: number; readonly until: number; readonly times: number; said: Busy }
-  | { readonly name: 'failed'; readonly since: number; readonly said: Failure };
-
-interface Entry extends ListedSource {
-  key: string;
-  source: Source;
-  rank: number;
-  health: Health;
-  /** How often it failed right after a return to it, since it last was well for long. */
-  relapses: number;
-  liveSince: number | undefined;
-  /** Whether it is read because it was preferred to another that was well. */
-  isReturn: boolean;
-}
-
-/** What is known of a source of a channel. */
-export interface SourceState {
-  readonly listed: ListedSource;
-  readonly state: Health['name'];
-  readonly isReading: boolean;
-  /** What it failed with, or who is told to have it. */
-  readonly said?: (Failure & Pick<Busy, 'error'>) | undefined;
-  /** Until nothing but the failure of all others makes it be read. */
-  readonly retryAfterMs?: number | undefined;
-}
+export type ListVerdict = { readonly allowed: true } | Wait;
 
 /** What a new list changed. */
 export interface ListChange {
@@ -70,10 +20,6 @@ export interface ListChange {
   /** What is being read is no longer listed. */
   readonly isReadingGone: boolean;
 }
-
-/** Doubling ends here, or at the time that the operator chose if that is longer. */
-const MAX_RETURN_MS = 600_000;
-const MAX_BUSY_MS = 60_000;
 
 /**
  * The sources of a channel in order of preference: which to read next, and when to go back to a better one. Pure: `now` is
@@ -88,8 +34,8 @@ const MAX_BUSY_MS = 60_000;
 export class SourceList {
   readonly #gate: Gate;
   readonly #preferAfterMs: () => number;
-  #entries: Entry[] = [];
-  #reading: Entry | undefined;
+  #entries: readonly SourceEntry[] = [];
+  #reading: SourceEntry | undefined;
   #lastNumber = 0;
 
   /** @param preferAfterMs asked each time, as it can change */
@@ -106,42 +52,37 @@ export class SourceList {
     return this.#reading;
   }
 
-  update(sources: readonly Omit<ListedSource, 'number'>[]): ListChange {
+  update(sources: readonly Placed[]): ListChange {
     const former = this.#entries;
-    const isNew = new Set<Entry>();
-    this.#entries = sources.map((given) => {
-      // One at the same address has only become known by another name, as its device answered.
-      const known =
-        former.find(({ key }) => key === given.key) ?? former.find(({ source }) => source.url === given.source.url);
-      const entry = known ?? this.#fresh(given);
-      if (!known) isNew.add(entry);
-      return entry;
+    const kept = this.#keptFor(sources);
+    const moved = sources.flatMap((placed, index) => {
+      const entry = kept[index];
+      const hasMoved = entry !== undefined && entry.source.url !== placed.source.url;
+      entry?.put(placed);
+      return hasMoved ? [entry] : [];
     });
-    const moved = this.#entries.filter(
-      (entry, index) => !isNew.has(entry) && this.#put(entry, sources[index] as never),
-    );
+    for (const entry of moved) if (entry !== this.#reading) entry.forgive();
+    this.#entries = sources.map((placed, index) => kept[index] ?? this.#fresh(placed));
     const removed = former.filter((entry) => !this.#entries.includes(entry));
     return {
       forgotten: [...removed, ...moved].filter((entry) => entry !== this.#reading),
-      hasNew: former.length > 0 && (isNew.size > 0 || moved.length > 0),
+      hasNew: former.length > 0 && (kept.includes(undefined) || moved.length > 0),
       isReadingGone: this.#reading !== undefined && removed.includes(this.#reading),
     };
   }
 
   /** Those that may be opened now, in the order in which to try them; those of a group are as good as each other. */
   candidates(now: number): readonly (readonly ListedSource[])[] {
-    const open = this.#entries.filter((entry) => this.#waitOf(entry, now) === undefined);
-    const groups = Map.groupBy(open, (entry) => `${entry.rank} ${this.#isBehind(entry, now)}`);
-    return [...groups.values()].sort(([a], [b]) => this.#orderOf(a as Entry, now) - this.#orderOf(b as Entry, now));
+    const open = this.#entries.filter((entry) => entry.wait(now) === undefined);
+    const groups = Map.groupBy(open, (entry) => this.#orderOf(entry, now));
+    return [...groups].sort(([a], [b]) => a - b).map(([, group]) => group);
   }
 
   /** Whether any may be opened now, or what keeps the first that may. */
   verdict(now: number): ListVerdict {
-    const waits = this.#entries.map((entry) => this.#waitOf(entry, now));
+    const waits = this.#entries.map((entry) => entry.wait(now));
     if (waits.length === 0 || waits.includes(undefined)) return { allowed: true };
-    return (waits as Exclude<ListVerdict, { allowed: true }>[]).reduce((least, wait) =>
-      wait.retryAfterMs < least.retryAfterMs ? wait : least,
-    );
+    return (waits as Wait[]).reduce((least, wait) => (wait.retryAfterMs < least.retryAfterMs ? wait : least));
   }
 
   /**
@@ -150,27 +91,24 @@ export class SourceList {
    */
   hasOther(now: number, kind: 'any' | 'well'): boolean {
     return this.#entries.some((entry) => {
-      if (entry === this.#reading || this.#waitOf(entry, now) !== undefined) return false;
-      return !this.#isBehind(entry, now) || (kind === 'any' && entry.health.name !== 'busy');
+      if (entry === this.#reading || entry.wait(now) !== undefined) return false;
+      return !entry.isBehind(now) || (kind === 'any' && entry.state !== 'busy');
     });
   }
 
   /** The best of those that are preferred to what is read and have not been well for long enough, or for just that long. */
   better(now: number): { readonly listed: ListedSource; readonly isDue: boolean } | undefined {
     const reading = this.#reading;
-    if (reading?.liveSince === undefined) return undefined;
+    if (!reading?.isLive) return undefined;
     const entry = this.#entries
       .filter(({ rank }) => rank < reading.rank)
-      .sort((a, b) => this.#behindMs(a, now) - this.#behindMs(b, now) || a.rank - b.rank)[0];
-    if (!entry) return undefined;
-    return { listed: entry, isDue: !this.#isBehind(entry, now) && this.#waitOf(entry, now) === undefined };
+      .sort((a, b) => a.behindMs(now) - b.behindMs(now) || a.rank - b.rank)[0];
+    return entry && { listed: entry, isDue: !entry.isBehind(now) && entry.wait(now) === undefined };
   }
 
   /** What was heard of a source without reading it: while it is not well, no time counts. */
   probed({ key }: ListedSource, isWell: boolean, now: number): void {
-    const entry = this.#find(key);
-    if (isWell || !entry || entry.health.name === 'ok') return;
-    this.#transition(entry, { ...entry.health, since: now });
+    if (!isWell) this.#find(key)?.unwell(now);
   }
 
   /** It is being opened. */
@@ -178,15 +116,11 @@ export class SourceList {
     const entry = this.#find(key);
     if (!entry) return;
     this.#reading = entry;
-    entry.liveSince = undefined;
-    const hasOtherThatIsWell = this.#entries.some((other) => other !== entry && other.health.name === 'ok');
-    entry.isReturn = entry.health.name !== 'ok' && hasOtherThatIsWell;
+    entry.opening(this.#entries.some((other) => other !== entry && other.state === 'ok'));
   }
 
   live(now: number): void {
-    if (!this.#reading) return;
-    this.#reading.liveSince = now;
-    this.#transition(this.#reading, { name: 'ok' });
+    this.#reading?.live(now);
   }
 
   /** It ended, and was meant to, or for a reason that is none of its own. */
@@ -196,99 +130,58 @@ export class SourceList {
 
   /** It could not be opened, or what it gave ended or was no use. */
   failed(listed: ListedSource, said: Failure, now: number): void {
-    const entry = this.#find(listed.key);
-    if (this.#reading?.key === listed.key) this.#reading = undefined;
-    if (!entry) return;
-    const liveMs = entry.liveSince === undefined ? 0 : now - entry.liveSince;
-    if (liveMs >= this.#returnMs(entry)) entry.relapses = 0;
-    else if (entry.isReturn) entry.relapses++;
-    this.#transition(entry, { name: 'failed', since: now, said });
+    this.#over(listed)?.failed(said, now);
   }
 
-  /** Others have it. Asked again after as long as it says, and later at longer intervals, up to `mostMs`. */
+  /** Others have it. */
   busy(listed: ListedSource, said: Busy, now: number): void {
-    const entry = this.#find(listed.key);
-    if (this.#reading?.key === listed.key) this.#reading = undefined;
-    if (!entry) return;
-    if (entry.isReturn) entry.relapses++;
-    const times = entry.health.name === 'busy' ? entry.health.times + 1 : 1;
-    const { retryAfterMs, mostMs = MAX_BUSY_MS } = said;
-    const waitMs = Math.max(retryAfterMs, Math.min(retryAfterMs * 2 ** (times - 1), mostMs));
-    this.#transition(entry, { name: 'busy', since: now, until: now + waitMs, times, said });
+    this.#over(listed)?.busy(said, now);
   }
 
   /** Much may have changed: what is busy may be asked now. */
   askAtOnce(now: number): void {
-    for (const entry of this.#entries) {
-      if (entry.health.name === 'busy') this.#transition(entry, { ...entry.health, until: now });
-    }
+    for (const entry of this.#entries) entry.askAtOnce(now);
+  }
+
+  /** Nothing that was known speaks against any of them any more. */
+  forgive(): void {
+    for (const entry of this.#entries) entry.forgive();
   }
 
   isBusy({ key }: ListedSource): boolean {
-    return this.#find(key)?.health.name === 'busy';
+    return this.#find(key)?.state === 'busy';
   }
 
   states(now: number): readonly SourceState[] {
-    return this.#entries.map((entry) => {
-      const { health } = entry;
-      const base = { listed: entry, state: health.name, isReading: entry === this.#reading };
-      if (health.name === 'ok') return base;
-      const retryAfterMs = this.#waitOf(entry, now)?.retryAfterMs ?? this.#behindMs(entry, now);
-      return { ...base, said: health.said, retryAfterMs };
-    });
+    return this.#entries.map((entry) => entry.stateAt(now, entry === this.#reading));
   }
 
-  #transition(entry: Entry, health: Health): void {
-    entry.health = health;
-  }
-
-  #find(key: string): Entry | undefined {
+  #find(key: string): SourceEntry | undefined {
     return this.#entries.find((entry) => entry.key === key);
   }
 
-  #fresh({ key, rank, source }: Omit<ListedSource, 'number'>): Entry {
-    const number = ++this.#lastNumber;
-    const untried = { health: { name: 'ok' }, liveSince: undefined, isReturn: false } as const;
-    return { key, number, rank, source, relapses: 0, ...untried };
+  #over({ key }: ListedSource): SourceEntry | undefined {
+    if (this.#reading?.key === key) this.#reading = undefined;
+    return this.#find(key);
   }
 
-  /** Returns whether it is somewhere else now. What failed where it was before says nothing about where it is. */
-  #put(entry: Entry, { key, rank, source }: ListedSource): boolean {
-    const hasMoved = source.url !== entry.source.url;
-    entry.key = key;
-    entry.rank = rank;
-    entry.source = source;
-    if (hasMoved && entry !== this.#reading) this.#transition(entry, { name: 'ok' });
-    return hasMoved;
-  }
-
-  /** Why it may not be opened now, whatever the others are like. */
-  #waitOf(entry: Entry, now: number): Exclude<ListVerdict, { allowed: true }> | undefined {
-    const { health } = entry;
-    if (health.name === 'busy' && health.until > now) {
-      return { allowed: false, why: 'busy', retryAfterMs: health.until - now };
+  /**
+   * Which of those that are listed is each of these. One at the same address has only become known by another name, as its
+   * device answered, unless it is known to have gone elsewhere, and its address is another's now.
+   */
+  #keptFor(sources: readonly Placed[]): readonly (SourceEntry | undefined)[] {
+    const kept = sources.map(({ key }) => this.#find(key));
+    for (const [index, { source }] of sources.entries()) {
+      kept[index] ??= this.#entries.find((entry) => entry.source.url === source.url && !kept.includes(entry));
     }
-    const verdict = this.#gate(entry);
-    return verdict.allowed ? undefined : verdict;
+    return kept;
   }
 
-  #orderOf(entry: Entry, now: number): number {
-    return entry.rank + (this.#isBehind(entry, now) ? this.#entries.length : 0);
+  #fresh(placed: Placed): SourceEntry {
+    return new SourceEntry(placed, ++this.#lastNumber, { gate: this.#gate, preferAfterMs: this.#preferAfterMs });
   }
 
-  #isBehind(entry: Entry, now: number): boolean {
-    return this.#behindMs(entry, now) > 0;
-  }
-
-  /** For how long it stands behind those that are well. */
-  #behindMs(entry: Entry, now: number): number {
-    const { health } = entry;
-    return health.name === 'ok' ? 0 : Math.max(0, health.since + this.#returnMs(entry) - now);
-  }
-
-  /** How long it must have been well to be preferred again. */
-  #returnMs({ relapses }: Entry): number {
-    const preferAfterMs = this.#preferAfterMs();
-    return Math.min(preferAfterMs * 2 ** relapses, Math.max(MAX_RETURN_MS, preferAfterMs));
+  #orderOf(entry: SourceEntry, now: number): number {
+    return entry.rank + (entry.isBehind(now) ? this.#entries.length : 0);
   }
 }

@@ -22,9 +22,9 @@ export function operatorRoutes({ channels, gate, log }: OperatorDesk): Routes {
     sendJson(exchange.response, { id, action }, 202);
   };
   return {
-    'POST /api/channels/:id/restart': act('restart', ({ hub }) => {
-      hub.restart(new Error('the operator restarts it')).catch(() => {});
-    }),
+    'POST /api/channels/:id/restart': act('restart', (channel) =>
+      channel.restart(new Error('the operator restarts it')),
+    ),
     'POST /api/channels/:id/stop': act('stop', ({ entry }) => channels.renew(entry.id)),
   };
 }
