@@ -5,11 +5,13 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { SourceLock } from 'holdfast';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { findFfmpeg, ProgramNotFoundError } from '../../examples/hdhomerun/index.ts';
+import { DeviceClient, findFfmpeg, ProgramNotFoundError } from '../../examples/hdhomerun/index.ts';
 import type { Channel } from '../../examples/publisher/channel/channel.ts';
 import { Channels } from '../../examples/publisher/channel/channels.ts';
+import { ReadSource } from '../../examples/publisher/channel/source-reader.ts';
 import { type Controls, createControls } from '../../examples/publisher/controls.ts';
 import type { DirectoryEntry, Source } from '../../examples/publisher/directory/directory.ts';
 import { failureOf } from '../../examples/publisher/failure.ts';
@@ -193,6 +195,21 @@ describe('what is no fault of a source counts against none, and does not go down
   });
 });
 
+it('a source that is lost and can not be ended is told of to who reads it, and to nobody else', async () => {
+  const unhandled = vi.fn();
+  process.on('unhandledRejection', unhandled);
+  onTestFinished(() => void process.off('unhandledRejection', unhandled));
+  publish();
+  const stuck = new Error('it can not be ended');
+  const source = { stdout: new PassThrough(), closed: Promise.withResolvers<never>().promise };
+  const read = new ReadSource({ ...source, [Symbol.asyncDispose]: () => Promise.reject(stuck) }, async () => {});
+  read.stdout.on('error', () => {});
+  read.lose(new Error('it gives garbage'));
+  await setImmediate();
+  expect(unhandled).not.toHaveBeenCalled();
+  await expect(read[Symbol.asyncDispose]()).rejects.toBe(stuck);
+});
+
 describe('a channel whose first source', () => {
   const lock = (path: string | undefined) => SourceLock.acquire(path as string, { dir: lockDir, onWarning: () => {} });
 
@@ -304,6 +321,46 @@ describe('a channel', () => {
     await eventually(() => expect(channel.hub.state).toBe('closed'));
     // Of each of its sources once: later the number is another's.
     await eventually(() => expect(stopped.mock.calls.flat().sort()).toEqual(['a', 'a#2']));
+  });
+
+  it('whose sources are removed while their device is asked for a free tuner opens none of them', async () => {
+    publish();
+    const streams: string[] = [];
+    let asked = 0;
+    const address = await serve(({ url = '' }, response) => {
+      if (url === '/discover.json')
+        response.end(JSON.stringify({ DeviceID: '1234ABC2', FriendlyName: 'x', TunerCount: 2 }));
+      else if (url === '/status.json') asked++;
+      else streams.push(url);
+    });
+    const device = await DeviceClient.at(`http://${address}`);
+    const of = (number: string) => ({ url: `http://${address}/auto/v${number}`, device });
+    channels.sync([{ ...entry('a', ['x']), sources: [of('5.1'), of('7.1')] }]);
+    const channel = channels.get('a') as Channel;
+    const viewer = watch(channel);
+    await eventually(() => expect(asked).toBe(2));
+    channels.sync([entry('a', [two as string])]);
+    await viewer.live;
+    expect([streams, channel.reading?.source]).toEqual([[], two]);
+  });
+
+  it('that is restarted by its operator begins with its first source, whatever failed or has to wait', async () => {
+    publish();
+    rmSync(one as string);
+    channels.sync([entry('a', [one as string, two as string]), entry('b', [one as string])]);
+    const [a, b] = [channels.get('a') as Channel, channels.get('b') as Channel];
+    const viewer = watch(a);
+    await viewer.live;
+    expect(await refusalOf(b)).toMatchObject({ status: 502 });
+    expect([a.reading?.index, b.isAvailable, b.refusal?.why]).toEqual([1, false, 'backoff']);
+    copyFileSync(two as string, one as string);
+    a.restart(new Error('on purpose'));
+    await eventually(() => expect(a.reading?.index).toBe(0), promisedMs(5_000));
+    expect(a.hub.subscribers).toBe(1);
+    await viewer[Symbol.asyncDispose]();
+    b.restart(new Error('on purpose'));
+    await eventually(() => expect([b.isAvailable, b.refusal]).toEqual([true, undefined]), 100);
+    await watch(b).live;
   });
 
   it('whose source is removed while it is opened is forgotten as well', async () => {

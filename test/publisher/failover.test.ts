@@ -224,3 +224,31 @@ describe('a channel with two sources, of which the first', () => {
     await eventually(async () => expect((await publisher.channel('news')).state).toBe('idle'));
   });
 });
+
+describe('a channel with two sources that another publisher reads', () => {
+  it('is skipped with the holder named, so that the second is there for the one that is first', async () => {
+    await using publisher = await publish();
+    await using duplicate = await publish();
+    const viewer = await watch(publisher);
+    const skipped = async () => {
+      const { status, json } = await ask(`${duplicate.url}/channels/news.ts`);
+      expect([status, json.code, json.holder.pid]).toEqual([409, 'HOLDFAST_SOURCE_BUSY', publisher.pid]);
+      expect(json.title).toBe('Another publisher reads this channel');
+      expect(json.detail).toMatch(new RegExp(`the same sources reads this channel: pid ${publisher.pid} on `));
+      return json;
+    };
+    const { secondOpens } = await counted(duplicate, skipped);
+    expect(secondOpens).toBe(0);
+    await duplicate.says(new RegExp(`channel news: skipped, .* pid ${publisher.pid} on .*examples/publisher/main.ts`));
+    expect((await duplicate.channel('news')).holder).toMatchObject({ pid: publisher.pid });
+    first.misbehave({ fault: 'cut', channel: '5.1', times: 1 });
+    await eventually(() => expect([first.streams(), second.streams()]).toEqual([0, 1]));
+    await viewer.more();
+    // The first is free now, and may be well again.
+    const { firstOpens } = await counted(duplicate, skipped);
+    expect(firstOpens).toBe(0);
+    viewer.leave();
+    await eventually(() => expect(second.streams()).toBe(0));
+    (await watch(duplicate)).leave();
+  });
+});

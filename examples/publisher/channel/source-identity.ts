@@ -1,10 +1,13 @@
+import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { SourceBusyError } from 'holdfast';
 import { DeviceClient, hdhomerunSource } from '../../hdhomerun/index.ts';
 import type { Source } from '../directory/directory.ts';
 import { keyOf, type TunerStream, tunerStream } from '../source-address.ts';
 
 /** Long enough for a device on the same network; a device that hangs costs a viewer no more than this. */
 const ASK_TIMEOUT_MS = 1_000;
+const CHANNEL = 'holdfast-publisher:channel/';
 
 /** A source as it is known to the host's locks. */
 export interface SourceIdentity {
@@ -40,6 +43,21 @@ export async function identify(
 export function namesOf(url: string, device: DeviceClient | undefined): string[] {
   const stream = tunerStream(url);
   return device && stream ? [url, hdhomerunSource(device.deviceId, stream.channel)] : [url];
+}
+
+/**
+ * What a channel of several sources is locked by as well, whichever of them it reads: a publisher that has the same in the
+ * same order is another of this one, and is not to take the source that this one may need next.
+ */
+export function channelNames(sources: readonly { readonly key: string }[]): string[] {
+  if (sources.length < 2) return [];
+  const hash = createHash('sha256').update(sources.map(({ key }) => key).join('\n'));
+  return [`${CHANNEL}${hash.digest('hex').slice(0, 16)}`];
+}
+
+/** Whether that is what could not be locked: it is the whole channel that is read by another. */
+export function isOfChannel(error: unknown): error is SourceBusyError {
+  return error instanceof SourceBusyError && error.key.startsWith(`url:${CHANNEL}`);
 }
 
 /** What a source is known by, wherever its device is. */

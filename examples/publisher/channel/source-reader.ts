@@ -26,6 +26,8 @@ export interface ReadTerms {
   readonly startTimeoutMs: number;
   /** Its device is asked for a free tuner before it is opened: it had none before. */
   readonly isAskedFirst: boolean;
+  /** What else is locked while it is read. */
+  readonly alsoHolds: readonly string[];
 }
 
 /** A source that is well is open within this, or within half of the time that it has. */
@@ -78,15 +80,17 @@ export class SourceReader {
   }
 
   /** Rejects when nothing of it is left. */
-  async open(source: Source, name: string, { signal, startTimeoutMs, isAskedFirst }: ReadTerms): Promise<ReadSource> {
+  async open(source: Source, name: string, terms: ReadTerms): Promise<ReadSource> {
+    const { signal, startTimeoutMs, isAskedFirst, alsoHolds } = terms;
     const deadline = performance.now() + startTimeoutMs;
-    const { names, device } = await identify(source.url, source.device, signal);
+    const { names: ownNames, device } = await identify(source.url, source.device, signal);
     if (device) this.#devices.set(source.url, device);
     if (isAskedFirst) {
       const busy = await busyTunersOf(this.known(source), this.#channel, signal);
       if (busy) throw busy;
     }
-    this.#openedKeys = keysOf(names);
+    this.#openedKeys = keysOf(ownNames);
+    const names = [...ownNames, ...alsoHolds];
     const holds = await lockSource(names, { dir: this.#settings.lockDir, log: this.#log, signal });
     const release = async () => {
       await holds[Symbol.asyncDispose]().finally(() => forgetHeld(names, signal));
@@ -157,7 +161,8 @@ export class ReadSource implements AsyncDisposable {
     if (this.#lost || this.#disposed) return;
     this.#lost = error;
     this.stdout.destroy(error);
-    void this[Symbol.asyncDispose]();
+    // Whoever reads it disposes of it as well, and is told what could not be ended.
+    this[Symbol.asyncDispose]().catch(() => {});
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -8,16 +8,19 @@ import {
   SourceStartTimeoutError,
   type Supervisor,
 } from 'holdfast';
-import { NoTunerError, SourceClosedError, SourceLostError, SourcesFailedError } from '../errors.ts';
+import { NoTunerError, SourceClosedError, SourceLostError } from '../errors.ts';
 import { failureOf } from '../failure.ts';
-import { type Blame, blameOf } from '../failure-kinds.ts';
+import { blameOf } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
 import { mayPassThrough, type SourceEnd } from '../pipeline/open-source.ts';
 import { BUSY_RETRY_MS } from './reopening.ts';
-import type { Busy, ListedSource, SourceList } from './source-list.ts';
+import type { Busy, ListedSource } from './source-entry.ts';
+import { channelNames } from './source-identity.ts';
+import type { SourceList } from './source-list.ts';
 import { errorOf, type ReadSource, type SourceReader } from './source-reader.ts';
 import type { Switches, SwitchReason } from './switches.ts';
 import { freeTunersOf } from './tuner-check.ts';
+import { outcomeOf, type Tried } from './walk-outcome.ts';
 
 /** What an opening has of the time to start: who waits is told what it failed with, and not only that it took too long. */
 const OPENING_SHARE = 0.9;
@@ -38,11 +41,6 @@ export interface WalkParts {
   readonly ended: (error: unknown) => void;
 }
 
-interface Tried {
-  readonly listed: ListedSource;
-  readonly error: unknown;
-}
-
 /**
  * Opens the first source of a channel that can be: each is an attempt of its own for the supervisor, so that going on to the
  * next is no restart, and opening one again is. A fault of this host or of this publisher that would meet the next source as
@@ -60,6 +58,7 @@ export class SourceWalk {
     terms: { readonly signal: AbortSignal; readonly startTimeoutMs: number },
   ): Promise<ReadSource> {
     const { signal } = terms;
+    const { id, list } = this.#parts;
     const totalMs = OPENING_SHARE * terms.startTimeoutMs;
     const deadline = performance.now() + totalMs;
     const tried: Tried[] = [];
@@ -68,7 +67,7 @@ export class SourceWalk {
       const leftMs = deadline - performance.now();
       const [next] = left;
       const isTooLate = tried.length > 0 && leftMs < Math.min(LEAST_SHARE_MS, totalMs / 10);
-      if (!next || isTooLate) throw this.#outcome(tried);
+      if (!next || isTooLate) throw outcomeOf(tried, id, list);
       const fairMs = Math.max(leftMs / left.length, Math.min(FAIR_SHARE_MS, totalMs / 3));
       try {
         const read = await this.#attempt(next, name, { signal, startTimeoutMs: Math.max(1, Math.min(leftMs, fairMs)) });
@@ -78,7 +77,7 @@ export class SourceWalk {
         tried.push({ listed: next, error });
         this.#note(next, error, signal);
         if (signal.aborted) throw error;
-        if (blameOf(error) === 'here') throw this.#outcome(tried);
+        if (blameOf(error) === 'here') throw outcomeOf(tried, id, list);
         this.#sayNext(tried, left.length - 1);
       }
     }
@@ -92,7 +91,10 @@ export class SourceWalk {
       .candidates(performance.now())
       .map((group) => group.filter((each) => !wasTried(each) && (hasProcesses || mayPassThrough(each.source.url))));
     const [first = [], ...rest] = groups.filter((group) => group.length > 0);
-    return [...(await this.#freerFirst(first, signal)), ...rest.flat()];
+    const ordered = [...(await this.#freerFirst(first, signal)), ...rest.flat()];
+    const { all } = this.#parts.list;
+    // Devices were asked meanwhile: what was removed by then is not to be opened.
+    return ordered.every((listed) => all.includes(listed)) ? ordered : this.#left(tried, signal);
   }
 
   async #freerFirst(sources: readonly ListedSource[], signal: AbortSignal): Promise<readonly ListedSource[]> {
@@ -112,11 +114,11 @@ export class SourceWalk {
     { signal, startTimeoutMs }: { readonly signal: AbortSignal; readonly startTimeoutMs: number },
   ): Promise<ReadSource> {
     const { id, list, reader, supervisor, log } = this.#parts;
-    const isAskedFirst = list.isBusy(listed);
+    const terms = { startTimeoutMs, isAskedFirst: list.isBusy(listed), alsoHolds: channelNames(list.all) };
     log.info(`channel ${id}: opening ${redactCredentials(listed.source.url)}`);
     let starting: Promise<ReadSource> | undefined;
     const open = ({ signal }: { readonly signal: AbortSignal }) => {
-      starting = reader.open(listed.source, name, { signal, startTimeoutMs, isAskedFirst });
+      starting = reader.open(listed.source, name, { ...terms, signal });
       return starting;
     };
     list.opening(listed);
@@ -189,41 +191,7 @@ export class SourceWalk {
     const { title, detail, status } = failureOf(last.error);
     log.warn({ status }, `channel ${id}: ${title}: ${detail}; trying another source`);
   }
-
-  /** What a viewer is told: of one source its own error, of several what each of them said. */
-  #outcome(tried: readonly Tried[]): unknown {
-    const { id, list } = this.#parts;
-    const telling =
-      TELLING.map((blame) => tried.find(({ error }) => isTelling(error) && blameOf(error) === blame)).find(Boolean) ??
-      tried[0];
-    if (!telling) return this.#refusal();
-    if (list.all.length === 1) return telling.error;
-    const errors = new Map(tried.map(({ listed, error }) => [listed.key, failureOf(error).detail]));
-    const said = list.states(performance.now()).flatMap(({ listed, said }) => {
-      const detail = errors.get(listed.key) ?? said?.detail;
-      return detail === undefined ? [] : [`${redactCredentials(listed.source.url)}: ${detail}`];
-    });
-    return new SourcesFailedError(id, said, telling.error);
-  }
-
-  #refusal(): Error {
-    const { id, list } = this.#parts;
-    const now = performance.now();
-    const verdict = list.verdict(now);
-    const busy = list.states(now).find(({ state }) => state === 'busy')?.said;
-    if (verdict.allowed) return new RestartRefusedError(id, 'backoff', BUSY_RETRY_MS);
-    const { why, retryAfterMs } = verdict;
-    if (why !== 'busy') return new RestartRefusedError(id, why, retryAfterMs);
-    if (busy?.error !== undefined && !(busy.error instanceof NoTunerError)) return busy.error as Error;
-    return new NoTunerError(id, busy?.deviceError ?? '805 All Tuners In Use', retryAfterMs, undefined);
-  }
 }
-
-/** Whose errors tell a viewer most, the first of them first. */
-const TELLING: readonly Blame[] = ['here', 'process', 'elsewhere', 'source', 'nobody'];
-
-/** That it is not tried now tells less than what it, or another, failed with. */
-const isTelling = (error: unknown) => !(error instanceof RestartRefusedError);
 
 /** What a hub found its source to be over with; `undefined` if it only wants it no more. */
 function faultIn({ reason }: AbortSignal): unknown {
