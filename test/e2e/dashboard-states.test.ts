@@ -1,16 +1,16 @@
+import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { makeRecording, PublisherProcess, Viewer } from '../publisher/support.ts';
 import { eventually } from '../support/eventually.ts';
-import { startProgram } from '../support/processes.ts';
+import { abandon, childrenOf, endProcess, isRunning, startProgram } from '../support/processes.ts';
 import { patienceMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { answering, cardOf, SOME_CHANNEL, Stage } from './dashboard-support.ts';
 
-const stage = new Stage('dashboard-states', ['--demo', '--source', 'held=http://127.0.0.1:1/held.ts']);
-
-const holder = {
-  ...{ pid: 4711, host: 'media-1', startedAt: new Date(0).toISOString(), key: 'k', path: '/run/locks/k.lock' },
-  ...{ command: '/usr/bin/ffmpeg -i http://tuner/auto/v1.1', verified: 'kernel+meta' },
-};
+const ownDir = temporaryDirectory(afterAll);
+const tape = ['--source', `tape=${join(ownDir, 'tape.ts')}`];
+const stage = new Stage('dashboard-states', ['--demo', '--source', 'held=http://127.0.0.1:1/held.ts', ...tape]);
 
 /** Holds the lock of a source until it is told to end. */
 const HOLDER = `
@@ -19,6 +19,54 @@ const HOLDER = `
   console.log('held');
   setInterval(() => {}, 1_000);
 `;
+
+/** A publisher with a state directory of its own dies, and its ffmpeg lives on with the lock of what it read. */
+async function leaveHelper(): Promise<{ owner: number; helper: number }> {
+  await makeRecording(join(ownDir, 'tape.ts'));
+  const other = await PublisherProcess.start([...tape, '--lock-dir', stage.lockDir, '--state-dir', ownDir]);
+  const viewer = await Viewer.open(`${other.url}/channels/tape.ts`);
+  await viewer.more();
+  const helper = childrenOf(other.pid).find(({ command }) => command.includes('tape.ts'))?.pid as number;
+  process.kill(helper, 'SIGSTOP'); // else it ends as soon as nobody reads what it writes
+  await abandon({ pid: other.pid, kill: (signal) => other.kill(signal) });
+  await other.exited;
+  return { owner: other.pid, helper };
+}
+
+describe('what a dead publisher left behind', () => {
+  let left: { owner: number; helper: number };
+  // Before the first page: orphans are looked for once in a while.
+  beforeAll(async () => {
+    left = await leaveHelper();
+  });
+  afterAll(() => endProcess(left.helper));
+
+  test('is named on its channel, among the locks and the orphans, with how to end it, and goes when it ends', async () => {
+    const { owner, helper } = left;
+    const { page, problems } = await stage.open();
+    await cardOf(page, 'tape').getByText('Held by an orphan').waitFor();
+    await page.getByRole('button', { name: 'Details of tape' }).click();
+    const details = page.getByRole('dialog', { name: 'tape' });
+    await details.getByText(`Left behind by process ${owner}`).waitFor();
+    expect(await details.innerText()).toMatch(new RegExp(`ffmpeg, pid ${helper}\\b[\\s\\S]*${ownDir}/tape\\.ts`));
+    await page.keyboard.press('Escape');
+    await page.getByRole('link', { name: /^System \d/ }).click();
+    await page.getByRole('list', { name: 'Locks held' }).getByText(`left behind by pid ${owner}`).waitFor();
+    const orphan = page
+      .getByRole('list', { name: 'Orphans found' })
+      .getByRole('listitem')
+      .filter({ hasText: `pid ${helper}` });
+    expect(await orphan.innerText()).toMatch(
+      new RegExp(`pid ${owner}, is gone\\. End it with: holdfast orphans --kill`),
+    );
+    expect(isRunning(helper)).toBe(true);
+    await endProcess(helper);
+    await page.getByText('No source is held by anybody.').waitFor();
+    await page.getByRole('link', { name: 'Channels', exact: true }).click();
+    await cardOf(page, 'tape').getByText('Held by an orphan').waitFor({ state: 'hidden' });
+    expect(problems).toEqual([]);
+  });
+});
 
 describe('a fault', () => {
   test('a lock that another process holds is shown on the channel and among the locks, and goes with it', async () => {
@@ -59,24 +107,6 @@ describe('a fault', () => {
       .first()
       .waitFor();
     await eventually(async () => expect(await log.getByText('dashboard: ').isVisible()).toBe(false));
-  });
-
-  test('an orphan is found and named with how to end it', async () => {
-    const orphan = { pid: 77, ownerPid: 4242, command: 'ffmpeg -i x', startedAt: new Date(0), ended: false };
-    const { page } = await stage.open(answering({ channels: [], orphans: [orphan] }));
-    await page.getByRole('link', { name: 'System 1' }).click();
-    const orphans = page.getByRole('list', { name: 'Orphans found' });
-    await orphans.getByText('pid 77').waitFor();
-    expect(await orphans.innerText()).toMatch(/its owner, pid 4242, is gone\. End it with: holdfast orphans --kill/);
-  });
-
-  test('an orphan that holds a source is told on its card', async () => {
-    const channel = { ...SOME_CHANNEL, holder: { ...holder, orphanOf: 4242 } };
-    const { page } = await stage.open(answering({ channels: [channel] }));
-    await cardOf(page, 'X').getByText('Held by an orphan').waitFor();
-    await page.getByRole('button', { name: 'Details of X' }).click();
-    expect(await page.getByRole('dialog').innerText()).toContain('Left behind by process 4242');
-    expect(await page.getByRole('dialog').innerText()).toContain(holder.command);
   });
 
   test('a publisher that is not ready says why', async () => {

@@ -96,13 +96,13 @@ export async function untilItPlays(page: Page, seconds: number): Promise<void> {
   }, FIRST_PICTURE_MS);
 }
 
-/** The brightness of 64 by 36 points of the picture. */
-export const pictureOf = (page: Page): Promise<number[]> =>
+/** The brightness of 64 by 36 points of a picture: of the player, or another. */
+export const pictureOf = (page: Page, selector = 'video'): Promise<number[]> =>
   page.evaluate(`(() => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [64, 36];
     const context = canvas.getContext('2d');
-    context.drawImage(document.querySelector('video'), 0, 0, 64, 36);
+    context.drawImage(document.querySelector(${JSON.stringify(selector)}), 0, 0, 64, 36);
     const { data } = context.getImageData(0, 0, 64, 36);
     return Array.from({ length: 64 * 36 }, (_, at) => data[at * 4] + data[at * 4 + 1] + data[at * 4 + 2]);
   })()`);

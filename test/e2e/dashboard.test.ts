@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Route } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { makeRecording } from '../publisher/support.ts';
+import { makeRecording, Viewer } from '../publisher/support.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { cardOf, play, Stage, untilItPlays, untilThePictureMoves } from './dashboard-support.ts';
+import { cardOf, pictureOf, play, Stage, shiftsOf, untilItPlays, untilThePictureMoves } from './dashboard-support.ts';
 
 /** The device is asked for its tuners once per second. */
 const TUNER_FREE_MS = 5_000;
@@ -76,6 +76,37 @@ describe('the list', () => {
     expect(await page.evaluate('navigator.clipboard.readText()')).toMatch(/^http:.*\/channels\/5\.1\.ts$/);
     await page.keyboard.press('Escape');
     expect(await page.evaluate('document.activeElement.ariaLabel')).toBe('Details of Harbour News');
+  });
+});
+
+describe('previews', () => {
+  test('come by themselves where a channel is watched, the next in place of the last, and move nothing', async () => {
+    for (const id of ['5.1', '7.1']) {
+      const viewer = await Viewer.open(new URL(`/channels/${id}.ts`, stage.url).href);
+      onTestFinished(() => viewer.leave());
+    }
+    // Instead of waiting for the publisher to make the next, it is that of another channel.
+    let newer = '/channels/5.1/preview.jpg';
+    const { page, problems } = await stage.open({
+      prepare: (it) =>
+        it.route('**/channels/5.1/preview.jpg', (route) => route.continue({ url: new URL(newer, stage.url).href })),
+    });
+    const shown = '[data-id="5.1"] .thumb img:not([hidden])';
+    await page.locator(shown).waitFor();
+    const before = await pictureOf(page, shown);
+    expect(Math.max(...before) - Math.min(...before), 'contrast in the picture').toBeGreaterThan(100);
+    await page.locator('[data-id="7.1"] .thumb img').waitFor();
+    newer = '/channels/7.1/preview.jpg';
+    await eventually(async () => {
+      const after = await pictureOf(page, shown);
+      const moved = before.filter((point, at) => Math.abs(point - (after[at] as number)) > 30);
+      expect(moved.length, 'points that are others').toBeGreaterThan(5);
+    });
+    expect(await page.locator('.thumb img:not([hidden])').count(), 'pictures of what is not watched').toBe(2);
+    const { moved } = await shiftsOf(page);
+    const inCards = moved.filter((name) => !['views', 'connection'].includes(name));
+    expect(inCards, 'what moved beside the head of the page').toEqual([]);
+    expect(problems).toEqual([]);
   });
 });
 

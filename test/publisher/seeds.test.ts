@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { hasNamespaces, ownPids } from '../support/namespace.ts';
-import { childrenOf, endProcess, fixtureArguments, guardOf, isRunning, startFixture } from '../support/processes.ts';
+import { abandon, childrenOf, endProcess, fixtureArguments, isRunning, startFixture } from '../support/processes.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ask, type Json, PublisherProcess, Viewer } from './support.ts';
@@ -39,13 +39,6 @@ describe.skipIf(!hasNamespaces())('a stale helper of a dead publisher that holds
 });
 
 describe('what somebody else left behind who died', () => {
-  /** Dies together with its guard; its child lives on. */
-  async function abandon(dying: { readonly pid: number; kill(signal: NodeJS.Signals): unknown }): Promise<void> {
-    dying.kill('SIGSTOP'); // lest it starts another guard in between
-    process.kill(guardOf(dying.pid), 'SIGKILL');
-    await dying.kill('SIGKILL');
-  }
-
   it('is named and lives on, also over a publisher that dies and starts again', async () => {
     const recorder = startFixture('owner', ['echo $$; exec sleep 300', 1, 150, null, {}]);
     const [orphan] = (await recorder.next()) as [number];

@@ -169,6 +169,13 @@ export function killProcess(pid: number): void {
   }
 }
 
+/** An owner dies together with its guard; its children live on. */
+export async function abandon(owner: { readonly pid: number; kill(signal: NodeJS.Signals): unknown }): Promise<void> {
+  owner.kill('SIGSTOP'); // lest it starts another guard in between
+  process.kill(guardOf(owner.pid), 'SIGKILL');
+  await owner.kill('SIGKILL');
+}
+
 export async function endProcess(pid: number): Promise<void> {
   killProcess(pid);
   await eventually(() => {
