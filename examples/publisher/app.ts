@@ -52,6 +52,7 @@ export class Publisher implements AsyncDisposable {
   readonly #orphans = new OrphanLook();
   readonly #metrics = new PublisherMetrics(this.#orphans);
   readonly #controls: Controls;
+  readonly #encoders: HardwareEncoders;
   readonly #channels: Channels;
   readonly #viewers: Viewers;
   readonly #outputs: Outputs;
@@ -104,8 +105,9 @@ export class Publisher implements AsyncDisposable {
     this.#state = state;
     this.#controls = createControls(config, log);
     const hardware = { wanted: () => this.#config.hardware, ffmpeg: findFfmpeg, log };
-    const encoders = new HardwareEncoders(hardware);
-    this.#channels = new Channels(this.#live.with({ ffmpeg: findFfmpeg, controls: this.#controls, encoders }), log);
+    this.#encoders = new HardwareEncoders(hardware);
+    const shared = { ffmpeg: findFfmpeg, controls: this.#controls, encoders: this.#encoders };
+    this.#channels = new Channels(this.#live.with(shared), log);
     this.#metrics.observe(this.#channels);
     this.#readiness = new Readiness({ channels: this.#channels, lockDir, stateDir: state.path });
     this.#viewers = new Viewers(() => this.#config);
@@ -245,7 +247,7 @@ export class Publisher implements AsyncDisposable {
     const [catalogue, outputs, channels] = [this.#catalogue, this.#outputs, this.#channels];
     await finishAll(
       [this.#presence, catalogue, outputs, channels].map((part) => () => part?.[Symbol.asyncDispose]()),
-      [() => this.#controls[Symbol.asyncDispose]()],
+      [this.#controls, this.#encoders].map((part) => () => part[Symbol.asyncDispose]()),
       [() => this.#http?.[Symbol.asyncDispose](), () => this.#simulator?.close()],
       [() => this.#device?.lineup.settled()],
       [() => this.#state[Symbol.asyncDispose]()],

@@ -1,18 +1,18 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import type { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { contentViolationsOf, violationsOf } from '../support/hls-rules.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { HlsPlayer } from './hls-support.ts';
+import { HlsPlayer, quickSimulator } from './hls-support.ts';
 import { PublisherProcess } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 
 beforeAll(async () => {
-  simulator = await HdhomerunSimulator.start();
+  simulator = await quickSimulator();
 });
 
 afterAll(async () => {
@@ -21,7 +21,7 @@ afterAll(async () => {
 
 function start(stateDir: string): Promise<PublisherProcess> {
   const state = ['--state-dir', stateDir, '--lock-dir', join(stateDir, 'locks')];
-  const ring = ['--hls-ring', 'disk', '--hls-segments', '3', '--hls-idle-ms', '1000'];
+  const ring = ['--hls-ring', 'disk', '--hls-segments', '3', '--hls-segment-ms', '500', '--hls-idle-ms', '1000'];
   return PublisherProcess.start(['--device', simulator.url, ...state, ...ring]);
 }
 

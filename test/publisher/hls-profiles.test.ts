@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import type { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { contentViolationsOf, violationsOf } from '../support/hls-rules.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { HlsPlayer } from './hls-support.ts';
+import { HlsPlayer, quickSimulator } from './hls-support.ts';
 import { ask, makeRecording, PublisherProcess, pidsOfChildren, processesWith, streamsOf } from './support.ts';
 
 const TOKEN = 'an-operator-token-of-a-test';
@@ -15,8 +15,8 @@ let publisher: PublisherProcess;
 
 beforeAll(async () => {
   await makeRecording(tape, 2, 10);
-  simulator = await HdhomerunSimulator.start();
-  const times = ['--hls-idle-ms', '2500', '--operator-token', TOKEN];
+  simulator = await quickSimulator();
+  const times = ['--hls-segment-ms', '500', '--hls-idle-ms', '2500', '--operator-token', TOKEN];
   const sources = ['--device', simulator.url, '--source', `tape=${tape}`];
   publisher = await PublisherProcess.start([...sources, '--lock-dir', directory, ...times]);
 });

@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import { recordedPictureArguments } from '../../examples/hdhomerun/test-picture.ts';
 import {
   type FetchedSegment,
   type MediaPlaylist,
@@ -5,8 +9,20 @@ import {
   parseMediaPlaylist,
 } from '../support/hls-rules.ts';
 
+/** Two key frames in a second, so that segments can be short. */
+const GROUP = '12';
+
+/** A simulator whose channels can be cut into segments of half a second, `--hls-segment-ms 500`, at next to no cost. */
+export async function quickSimulator(): Promise<HdhomerunSimulator> {
+  const args = recordedPictureArguments({ name: 'quick', toneHz: 440, width: 320, height: 180 }, 0.5);
+  const options = { encoding: 'buffer', maxBuffer: 64 * 1024 * 1024 } as const;
+  const group = args.indexOf('-g') + 1;
+  const { stdout } = await promisify(execFile)(findFfmpeg(), args.with(group, GROUP), options);
+  return HdhomerunSimulator.start({ recording: stdout });
+}
+
 /** A player of HLS, without a screen: asks for playlists and for every segment that is listed. */
-export class HlsPlayer {
+export class HlsPlayer implements AsyncDisposable {
   readonly playlists: MediaPlaylist[] = [];
   readonly segments: FetchedSegment[] = [];
   /** Segments that were listed and could not be had. */
@@ -24,6 +40,11 @@ export class HlsPlayer {
 
   constructor(media: string) {
     this.media = media;
+  }
+
+  /** It says that it leaves, as the page does. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await fetch(this.media, { method: 'DELETE' });
   }
 
   /** The last segment that was listed. */
@@ -50,7 +71,7 @@ export class HlsPlayer {
     while (this.segments.length < wanted) {
       const status = await this.poll();
       if (performance.now() > deadline) throw new Error(`${this.segments.length} segments of ${wanted}; ${status}`);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 

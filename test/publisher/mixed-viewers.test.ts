@@ -1,21 +1,23 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
+import type { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { childrenOf } from '../support/processes.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
+import { quickSimulator } from './hls-support.ts';
 import { ask, PublisherProcess, timed, Viewer } from './support.ts';
 
-const HLS_IDLE_MS = 1_000;
+/** Three target durations, less than which no session is kept. */
+const HLS_IDLE_MS = 3_000;
 const lockDir = temporaryDirectory(afterAll);
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
 
 beforeAll(async () => {
-  simulator = await HdhomerunSimulator.start({ encoding: 'shared' });
+  simulator = await quickSimulator();
   publisher = await PublisherProcess.start([
     ...['--device', simulator.url, '--lock-dir', lockDir, '--state-dir', lockDir, '--discovery', 'off'],
-    ...['--hls-idle-ms', String(HLS_IDLE_MS)],
+    ...['--hls-segment-ms', '500', '--hls-idle-ms', String(HLS_IDLE_MS)],
   ]);
 });
 

@@ -1,9 +1,11 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { mediaPlaylist, sequenceOf } from '../../examples/publisher/hls/playlist.ts';
 import { SegmentRing } from '../../examples/publisher/hls/segment-ring.ts';
-import { DiskStore, MemoryStore } from '../../examples/publisher/hls/segment-store.ts';
+import { DiskStore, MemoryStore, type StoredSegment } from '../../examples/publisher/hls/segment-store.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -37,6 +39,12 @@ describe('the segments that are kept', () => {
   });
 });
 
+/** Of what is kept, wherever it is. */
+async function firstByteOf(stored: StoredSegment): Promise<number | undefined> {
+  const content = await stored.open();
+  return (Buffer.isBuffer(content) ? content : content && (await buffer(content)))?.[0];
+}
+
 describe('segments on a disk', () => {
   const lines = () => {
     const said: string[] = [];
@@ -51,14 +59,30 @@ describe('segments on a disk', () => {
     rmSync(store.path, { recursive: true });
     const kept = [1, 2, 3].map((value) => store.put(Buffer.alloc(188, value)));
     await eventually(() => expect(said).toEqual([expect.stringMatching(/ENOENT.*stay in memory/)]));
-    expect(await Promise.all(kept.map(async (one) => (await one.read())?.[0]))).toEqual([1, 2, 3]);
+    expect(await Promise.all(kept.map(firstByteOf))).toEqual([1, 2, 3]);
     mkdirSync(store.path);
     const next = store.put(Buffer.alloc(188, 4));
     await eventually(() => expect(said.at(-1)).toMatch(/written to .* again/));
-    expect((await next.read())?.[0]).toBe(4);
+    expect(await firstByteOf(next)).toBe(4);
     for (const one of [...kept, next]) one.remove();
-    expect(await next.read()).toBeUndefined();
+    expect(await next.open()).toBeUndefined();
     await eventually(() => expect(readdirSync(store.path)).toEqual([]));
+  });
+
+  it('are given piece by piece, and to their end even if they are removed meanwhile', async () => {
+    await using store = new DiskStore(temporaryDirectory(), createLog('json'));
+    const stored = store.put(Buffer.alloc(5_000_000, 7));
+    const content = await eventually(async () => {
+      const content = await stored.open();
+      expect(content).toBeInstanceOf(Readable);
+      return content as Readable;
+    });
+    stored.remove();
+    await eventually(() => expect(readdirSync(store.path)).toEqual([]));
+    expect(await stored.open()).toBeUndefined();
+    const pieces: Buffer[] = await content.toArray();
+    expect(Buffer.concat(pieces).equals(Buffer.alloc(5_000_000, 7))).toBe(true);
+    expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(1_000_000);
   });
 
   it('that are more than it takes at a time stay in memory', async () => {
@@ -67,7 +91,7 @@ describe('segments on a disk', () => {
     await using store = new DiskStore(folder, createLog('json'));
     const kept = Array.from({ length: 40 }, (_, value) => store.put(Buffer.alloc(1_000_000, value)));
     await eventually(() => expect(said).toContainEqual(expect.stringMatching(/too slow; .*stay in memory/)));
-    expect(await Promise.all(kept.map(async (one) => (await one.read())?.[0]))).toEqual([...kept.keys()]);
+    expect(await Promise.all(kept.map(firstByteOf))).toEqual([...kept.keys()]);
     for (const one of kept) one.remove();
     await eventually(() => expect(readdirSync(join(store.path))).toEqual([]));
   });

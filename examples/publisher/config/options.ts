@@ -67,7 +67,10 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
   hlsSegmentMs: { value: MS, help: 'the length of a segment of HLS (1000)' },
   hlsSegments: { value: COUNT, help: 'segments in an HLS playlist (8)' },
   hlsRing: { value: '<memory|disk>', help: 'where segments are kept (memory)' },
-  hlsIdleMs: { value: MS, help: 'how long HLS is made after its last request (15000)' },
+  hlsIdleMs: {
+    value: MS,
+    help: 'how long a viewer of HLS stays one after its last request, three target durations at least (15000)',
+  },
   preview: { help: 'show pictures of watched channels on the dashboard (true); --no-preview for none' },
 
   operatorToken: { value: '<text>', help: 'allows to restart and stop channels; without one nobody may' },

@@ -5,6 +5,9 @@ import { mediaProblem, playerProblem } from './player-problems.js';
 export function openHls({ url }, video, on) {
   let hls;
   let isOver = false;
+  // A page that may come back goes on where it was.
+  const leave = ({ persisted }) => persisted || endSession(hls);
+  addEventListener('pagehide', leave);
   return {
     async load() {
       try {
@@ -16,6 +19,8 @@ export function openHls({ url }, video, on) {
     },
     destroy() {
       isOver = true;
+      removeEventListener('pagehide', leave);
+      endSession(hls);
       hls?.destroy();
     },
   };
@@ -37,6 +42,12 @@ async function problemIn({ type, details, networkDetails: request }) {
   if (!(request?.status >= 400)) return { title: 'The connection was lost', detail: `HLS: ${details}` };
   const headers = { 'Retry-After': request.getResponseHeader('Retry-After') ?? '' };
   return problemOf(new Response(request.response, { status: request.status, headers }));
+}
+
+/** Says that nobody watches any more, which the publisher would notice only a while after the last request. */
+function endSession(hls) {
+  const [level] = hls?.levels ?? [];
+  if (level) fetch(level.uri, { method: 'DELETE', keepalive: true }).catch(() => {});
 }
 
 /** HLS by the browser itself, where it knows it and has no Media Source Extensions. */

@@ -16,7 +16,6 @@ export interface Watched {
 export interface HlsSettings {
   readonly hlsSegmentMs: number;
   readonly hlsSegments: number;
-  readonly hlsIdleMs: number;
   readonly startTimeoutMs: number;
 }
 
@@ -27,7 +26,7 @@ const STALE_TARGETS_CLOSED = 1.5;
 /** How it ended, as its subscription tells, or `idle`. */
 export type HlsEnd = SubscriptionEnd['reason'] | 'idle';
 
-/** Cuts one rendition of one channel into segments, for as long as anybody asks for them. */
+/** Cuts one rendition of one channel into segments, from when it is made until its last user has left. */
 export class HlsStream implements AsyncDisposable {
   readonly ring: SegmentRing;
   /** Resolves with the first segment; rejects with what the stream failed by before. */
@@ -41,8 +40,7 @@ export class HlsStream implements AsyncDisposable {
   readonly #ready = Promise.withResolvers<void>();
   readonly #leaving = new AbortController();
   #isIdle = false;
-  #requests = 0;
-  #idleTimer: NodeJS.Timeout | undefined;
+  #users = 0;
 
   /** @param next where the playlist goes on that this one takes the place of */
   constructor(watched: Watched, settings: HlsSettings, store: SegmentStore, next: RingPosition) {
@@ -74,14 +72,13 @@ export class HlsStream implements AsyncDisposable {
     return performance.now() - this.ring.updatedAt > targets * this.targetSeconds * 1_000;
   }
 
-  /** Somebody asks for something of it; it does not end before that is answered, nor for a while after. */
+  /** It goes on for at least as long as this is not disposed of. */
   use(): Disposable {
-    this.#requests++;
-    clearTimeout(this.#idleTimer);
+    this.#users++;
     let isUsed = true;
     return {
       [Symbol.dispose]: () => {
-        if (isUsed && --this.#requests === 0 && !this.isOver) this.#idleTimer = this.#timeToLeave();
+        if (isUsed && --this.#users === 0) this.#leaveIdle();
         isUsed = false;
       },
     };
@@ -92,11 +89,10 @@ export class HlsStream implements AsyncDisposable {
     await this.over;
   }
 
-  #timeToLeave(): NodeJS.Timeout {
-    return setTimeout(() => {
-      this.#isIdle = true;
-      this.#leaving.abort();
-    }, this.#settings.hlsIdleMs);
+  #leaveIdle(): void {
+    if (this.isOver) return;
+    this.#isIdle = true;
+    this.#leaving.abort();
   }
 
   async #run(): Promise<HlsEnd> {
@@ -114,7 +110,6 @@ export class HlsStream implements AsyncDisposable {
     const { reason, error } = await subscription.ended;
     limit[Symbol.dispose]();
     this.#hub.off('live', onSource);
-    clearTimeout(this.#idleTimer);
     this.#ready.reject(error ?? new NotSegmentedError(this.#hub.name, 'it ended'));
     this.#leaving.abort();
     this.ring.clear();

@@ -9,6 +9,7 @@ import { DiskStore, MemoryStore, type SegmentStore } from './segment-store.ts';
 import { Sessions } from './sessions.ts';
 
 interface HlsConfig extends HlsSettings {
+  readonly hlsIdleMs: number;
   readonly hlsRing: 'memory' | 'disk';
 }
 
@@ -21,6 +22,12 @@ export interface HlsOptions {
   /** Whether other profiles than `copy` can be made. */
   readonly canEncode: () => boolean;
   readonly log: Logger;
+}
+
+/** A stream, which goes on until this is disposed of. */
+interface Begun extends Disposable {
+  readonly stream: HlsStream;
+  readonly profile: Profile;
 }
 
 /** HLS of all channels: one stream for each channel and profile that is watched, however many do. */
@@ -63,16 +70,16 @@ export class Hls implements AsyncDisposable {
     return stream;
   }
 
-  /** As asked or configured; else what comes if browsers play that, or what they do if it can be made. */
-  async profileFor(channel: Channel, asked: Profile | undefined): Promise<Profile> {
-    const wanted = asked ?? channel.entry.profile;
-    if (wanted) return wanted;
-    if (!this.#options.canEncode()) return 'copy';
-    await using probed = await programOf(channel, 'copy', this.#options.config.startTimeoutMs);
-    const profile = playsInBrowsers(probed.program) ? 'copy' : 'web';
+  /**
+   * As asked or configured; else what comes if browsers play that, or what they do if it can be made. The stream goes on
+   * until what this gives is disposed of.
+   */
+  async begin(channel: Channel, asked: Profile | undefined, signal: AbortSignal): Promise<Begun> {
+    const wanted = asked ?? channel.entry.profile ?? (this.#options.canEncode() ? undefined : 'copy');
+    if (wanted) return this.#begun(channel, wanted);
+    await using probed = await programOf(channel, 'copy', { timeoutMs: this.#options.config.startTimeoutMs, signal });
     // Before the probe leaves, so that the source stays open.
-    this.open(channel, profile).use()[Symbol.dispose]();
-    return profile;
+    return this.#begun(channel, playsInBrowsers(probed.program) ? 'copy' : 'web');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -80,6 +87,11 @@ export class Hls implements AsyncDisposable {
     this.sessions[Symbol.dispose]();
     await Promise.all(Array.from(this.#streams.values(), (stream) => stream[Symbol.asyncDispose]()));
     await this.#store[Symbol.asyncDispose]();
+  }
+
+  #begun(channel: Channel, profile: Profile): Begun {
+    const stream = this.open(channel, profile);
+    return { stream, profile, ...stream.use() };
   }
 
   #ended(channel: string, profile: Profile, stream: HlsStream, end: HlsEnd): void {
@@ -90,7 +102,7 @@ export class Hls implements AsyncDisposable {
     }
     this.#options.log.info({ channel, end }, `channel ${channel}: HLS is over (${profile}, ${end})`);
     // All else, that its source has ended as well, may be over when its players ask again.
-    if (!this.#isClosed && end === 'closed') this.sessions.end(channel);
+    if (!this.#isClosed && end === 'closed') this.sessions.endAll(channel);
   }
 }
 

@@ -26,18 +26,22 @@ function foreignTo(codecs: readonly string[], { streams }: Program): ElementaryS
   );
 }
 
-/** What a channel gives, which is kept open until this is disposed of. Rejects with what the channel fails by. */
+/**
+ * What a channel gives, which is kept open until this is disposed of. Rejects with what the channel fails by, or with
+ * `signal.reason`.
+ */
 export async function programOf(
   channel: Channel,
   profile: Profile,
-  timeoutMs: number,
+  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ): Promise<{ readonly program: Program } & AsyncDisposable> {
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new NotSegmentedError(channel.entry.id, NOTHING)), 2 * timeoutMs);
   channel.askAtOnce();
-  const subscription = subscribeTo(channel, profile, late.signal);
+  const subscription = subscribeTo(channel, profile, AbortSignal.any([late.signal, signal]));
   try {
     const program = await firstProgram(subscription);
+    signal.throwIfAborted();
     if (program) return { program, [Symbol.asyncDispose]: () => subscription[Symbol.asyncDispose]() };
     throw (await subscription.ended).error ?? new NotSegmentedError(channel.entry.id, NOTHING);
   } finally {

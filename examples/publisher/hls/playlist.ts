@@ -3,8 +3,12 @@ import type { ListedSegment } from './segment-ring.ts';
 export const PLAYLIST_TYPE = 'application/vnd.apple.mpegurl';
 export const SEGMENT_TYPE = 'video/mp2t';
 
-/** The segments of one rendition (RFC 8216, 4.3.3). Their addresses are beside the playlist's. */
-export function mediaPlaylist(segments: readonly ListedSegment[], targetSeconds: number): string {
+/**
+ * The segments of one rendition (RFC 8216, 4.3.3). Their addresses are beside the playlist's.
+ *
+ * @param query of each address; a segment is the same whatever it is
+ */
+export function mediaPlaylist(segments: readonly ListedSegment[], targetSeconds: number, query = ''): string {
   const [first] = segments;
   const before = first ? first.discontinuities - (first.isDiscontinuous ? 1 : 0) : 0;
   return lines([
@@ -13,16 +17,16 @@ export function mediaPlaylist(segments: readonly ListedSegment[], targetSeconds:
     `#EXT-X-TARGETDURATION:${targetSeconds}`,
     `#EXT-X-MEDIA-SEQUENCE:${first?.sequence ?? 0}`,
     `#EXT-X-DISCONTINUITY-SEQUENCE:${before}`,
-    ...segments.flatMap(entryOf),
+    ...segments.flatMap((segment) => entryOf(segment, query)),
   ]);
 }
 
-function entryOf({ sequence, durationSeconds, isDiscontinuous, startsAt }: ListedSegment): string[] {
+function entryOf({ sequence, durationSeconds, isDiscontinuous, startsAt }: ListedSegment, query: string): string[] {
   return [
     ...(isDiscontinuous ? ['#EXT-X-DISCONTINUITY'] : []),
     `#EXT-X-PROGRAM-DATE-TIME:${new Date(startsAt).toISOString()}`,
     `#EXTINF:${durationSeconds.toFixed(5)},`,
-    segmentName(sequence),
+    segmentName(sequence) + query,
   ];
 }
 

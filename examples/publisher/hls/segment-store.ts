@@ -1,13 +1,14 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { Logger } from '../log.ts';
 
 /** A segment, wherever it is. */
 export interface StoredSegment {
   readonly byteLength: number;
-  /** Undefined if it is gone. */
-  read(): Promise<Buffer | undefined>;
+  /** All of it, or what gives it piece by piece; undefined if it is gone. */
+  open(): Promise<Buffer | Readable | undefined>;
   remove(): void;
 }
 
@@ -21,7 +22,7 @@ export class MemoryStore implements SegmentStore {
     let kept: Buffer | undefined = bytes;
     return {
       byteLength: bytes.length,
-      read: async () => kept,
+      open: async () => kept,
       remove: () => {
         kept = undefined;
       },
@@ -68,7 +69,7 @@ export class DiskStore implements SegmentStore {
     });
     return {
       byteLength: bytes.length,
-      read: async () => (signal.aborted ? undefined : (memory ?? (await readFile(path).catch(() => undefined)))),
+      open: async () => (signal.aborted ? undefined : (memory ?? (await readable(path)))),
       remove: () => {
         removal.abort();
         if (memory === undefined) forget(path);
@@ -109,6 +110,12 @@ export class DiskStore implements SegmentStore {
       return false;
     }
   }
+}
+
+/** What was opened can be read to its end, even if it is removed meanwhile. */
+async function readable(path: string): Promise<Readable | undefined> {
+  const file = await open(path).catch(() => undefined);
+  return file?.createReadStream();
 }
 
 /** What can't be removed now is with the folder, or by the next process. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Failure } from '../failure.ts';
 import { isRefused, type Viewers } from '../http/viewers.ts';
+import type { HlsStream } from './hls-stream.ts';
 
 const SESSION_ID = /^[A-Za-z0-9_-]{16}$/;
 
@@ -19,14 +20,18 @@ interface Session {
   /** That are not answered yet: some wait for longer than a session is kept without any. */
   requests: number;
   timer: NodeJS.Timeout | undefined;
+  watched: { readonly stream: HlsStream; readonly use: Disposable } | undefined;
 }
 
+/** A player that has the last playlist may wait for a target duration (RFC 8216, 6.3.4), and some wait for two. */
+const IDLE_TARGETS = 3;
 /** Of so many sessions that were ended on purpose it is known that they are not to go on. */
 const MAX_ENDED = 1_000;
 
 /**
- * Who watches HLS, which has no connection that tells: one who asks for playlists is a viewer until a while after the last
- * one. What is in an address tells them apart, or else where they ask from.
+ * Who watches HLS, which has no connection that tells: one who asks for a playlist or a segment is a viewer until a while
+ * after, or until it says that it leaves. What is in an address tells them apart, or else where they ask from. A stream is
+ * made for as long as a session watches it.
  */
 export class Sessions implements Disposable {
   readonly #viewers: Viewers;
@@ -43,7 +48,7 @@ export class Sessions implements Disposable {
     return this.#byId.size;
   }
 
-  /** Whether it was ended by somebody else: its player is not to come back by itself. */
+  /** Whether it was ended on purpose: its player is not to come back by itself. */
   hasEnded(id: string): boolean {
     return this.#ended.has(id);
   }
@@ -52,12 +57,40 @@ export class Sessions implements Disposable {
   enter(id: string, request: IncomingMessage, channel: string): Disposable | Failure {
     const known = this.#byId.get(id);
     if (known?.channel === channel) return this.#use(id, known);
-    this.leave(id);
+    this.#leave(id);
     const place = this.#viewers.admit(request, channel);
     if (isRefused(place)) return place;
-    const session = { channel, place, requests: 0, timer: undefined };
+    const session = { channel, place, requests: 0, timer: undefined, watched: undefined };
     this.#byId.set(id, session);
     return this.#use(id, session);
+  }
+
+  /** The stream goes on until the session is over, or turns to another. */
+  watch(id: string, stream: HlsStream): void {
+    const session = this.#byId.get(id);
+    if (!session || session.watched?.stream === stream) return;
+    const former = session.watched;
+    session.watched = { stream, use: stream.use() };
+    former?.use[Symbol.dispose]();
+  }
+
+  /** For good: what its player still asks for is refused. */
+  end(id: string): void {
+    if (!this.#byId.has(id)) return;
+    this.#leave(id);
+    if (!isSessionId(id)) return;
+    this.#ended.add(id);
+    const [oldest] = this.#ended;
+    if (oldest !== undefined && this.#ended.size > MAX_ENDED) this.#ended.delete(oldest);
+  }
+
+  /** All of a channel, for good. */
+  endAll(channel: string): void {
+    for (const [id, session] of this.#byId) if (session.channel === channel) this.end(id);
+  }
+
+  [Symbol.dispose](): void {
+    for (const id of this.#byId.keys()) this.#leave(id);
   }
 
   #use(id: string, session: Session): Disposable {
@@ -65,34 +98,25 @@ export class Sessions implements Disposable {
     clearTimeout(session.timer);
     return {
       [Symbol.dispose]: () => {
-        const isLast = --session.requests === 0 && this.#byId.get(id) === session;
-        if (isLast) session.timer = setTimeout(() => this.leave(id), this.#idleMs());
+        if (--session.requests > 0 || this.#byId.get(id) !== session) return;
+        // Who was given nothing does not know of it.
+        if (!session.watched) this.#leave(id);
+        else session.timer = setTimeout(() => this.#leave(id), this.#idleMsOf(session.watched.stream));
       },
     };
   }
 
-  leave(id: string): void {
+  /** Its place is free, and its stream ends if nobody else watches it. */
+  #leave(id: string): void {
     const session = this.#byId.get(id);
     if (!session) return;
     this.#byId.delete(id);
     clearTimeout(session.timer);
     session.place[Symbol.dispose]();
+    session.watched?.use[Symbol.dispose]();
   }
 
-  /** All of a channel, for good. */
-  end(channel: string): void {
-    for (const [id, session] of this.#byId) {
-      if (session.channel !== channel) continue;
-      this.leave(id);
-      if (isSessionId(id)) this.#ended.add(id);
-    }
-    for (const id of this.#ended) {
-      if (this.#ended.size <= MAX_ENDED) break;
-      this.#ended.delete(id);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    for (const id of this.#byId.keys()) this.leave(id);
+  #idleMsOf({ targetSeconds }: HlsStream): number {
+    return Math.max(this.#idleMs(), IDLE_TARGETS * 1_000 * targetSeconds);
   }
 }

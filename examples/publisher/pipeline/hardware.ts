@@ -1,6 +1,13 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ChildExit, ManagedChild } from 'holdfast';
+import {
+  AcquireTimeoutError,
+  type ChildExit,
+  ManagedChild,
+  type ProcessLease,
+  ProcessPool,
+  type SpawnContext,
+} from 'holdfast';
 import type { Hardware } from '../config/schema.ts';
 import { HardwareError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -16,6 +23,8 @@ const KINDS: readonly (readonly [kind: Exclude<Hardware, 'auto' | 'none'>, devic
 export const SOFTWARE: VideoEncoder = { kind: 'software' };
 /** To encode two pictures; a driver may have to be loaded. */
 const TRIAL_TIMEOUT_MS = 10_000;
+/** One that a driver keeps from ending keeps no other from being tried. */
+const MAX_TRIALS = 2;
 /** Who waits for pictures does not wait longer for what encodes them. */
 const PATIENCE_MS = 3_000;
 
@@ -41,8 +50,11 @@ interface Search {
  * What encodes pictures on this host. Nothing is tried before something is to be encoded, and then once: what has a device
  * here and really encodes is taken. One that fails later is given up, and the processor encodes from then on.
  */
-export class HardwareEncoders {
+export class HardwareEncoders implements AsyncDisposable {
   readonly #terms: HardwareTerms;
+  /** Beside that of what encodes, whose places are all taken where it matters most that one of them is tried again. */
+  readonly #pool = new ProcessPool({ max: MAX_TRIALS, acquire: { maxAttempts: 1 } });
+  readonly #trials = new Map<string, Promise<string | undefined>>();
   #search: Search | undefined;
 
   constructor(terms: HardwareTerms) {
@@ -81,6 +93,11 @@ export class HardwareEncoders {
   async doubt(encoder: VideoEncoder, why: unknown): Promise<void> {
     if (encoder.kind === 'software' || this.#search?.encoder !== encoder) return;
     if ((await this.#complaintOf(encoder)) !== undefined) this.giveUp(encoder, why);
+  }
+
+  /** Ends what is tried. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool.close();
   }
 
   #searchFor(wanted: Hardware): Search {
@@ -127,21 +144,41 @@ export class HardwareEncoders {
     });
   }
 
-  /** Why it does not encode; undefined if it does. */
-  async #complaintOf(encoder: VideoEncoder): Promise<string | undefined> {
-    const trial = await ManagedChild.spawn(this.#terms.ffmpeg(), trialArguments(encoder), { graceMs: 100 });
-    trial.stdout?.resume();
-    const { promise: late, resolve } = Promise.withResolvers<string>();
-    // A driver may keep it from ending at all: that is not waited for.
-    const timer = setTimeout(() => {
-      trial.terminate('late').catch(() => {});
-      resolve(`it encoded nothing within ${TRIAL_TIMEOUT_MS} ms`);
-    }, TRIAL_TIMEOUT_MS);
+  /** Why it does not encode; undefined if it does. One trial of an encoder at a time tells all who ask. */
+  #complaintOf(encoder: VideoEncoder): Promise<string | undefined> {
+    const name = nameOf(encoder);
+    const running = this.#trials.get(name);
+    if (running) return running;
+    const trial = this.#try(encoder).finally(() => this.#trials.delete(name));
+    this.#trials.set(name, trial);
+    return trial;
+  }
+
+  async #try(encoder: VideoEncoder): Promise<string | undefined> {
+    const { ffmpeg } = this.#terms;
+    const spawn = ({ signal }: SpawnContext) =>
+      ManagedChild.spawn(ffmpeg(), trialArguments(encoder), { signal, stdout: 'ignore', graceMs: 100 });
     try {
-      return await Promise.race([late, trial.closed.then(complaintOf)]);
-    } finally {
-      clearTimeout(timer);
+      const trial = await this.#pool.acquire(spawn, { timeoutMs: TRIAL_TIMEOUT_MS });
+      return await endOf(trial);
+    } catch (error) {
+      if (error instanceof AcquireTimeoutError) return 'what was tried before does not end';
+      throw error;
     }
+  }
+}
+
+/** A driver may keep it from ending at all: that is not waited for, and it keeps its place in the pool. */
+async function endOf(trial: ProcessLease<ManagedChild>): Promise<string | undefined> {
+  const { promise: late, resolve } = Promise.withResolvers<string>();
+  const timer = setTimeout(() => {
+    trial.child.terminate('late').catch(() => {});
+    resolve(`it encoded nothing within ${TRIAL_TIMEOUT_MS} ms`);
+  }, TRIAL_TIMEOUT_MS);
+  try {
+    return await Promise.race([late, trial.child.closed.then(complaintOf)]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -154,7 +154,7 @@ export class Push {
       () => true,
     );
     if (isOver) return endOf(subscription);
-    await this.#checkCodecs(channel);
+    await this.#checkCodecs(channel, signal);
     const { ffmpeg, limits } = this.#terms;
     const sent = (bytes: number) => {
       this.#bytes += bytes;
@@ -165,9 +165,10 @@ export class Push {
   }
 
   /** FLV carries few codecs, and ffmpeg would say so only in its own words. */
-  async #checkCodecs(channel: Channel): Promise<void> {
+  async #checkCodecs(channel: Channel, signal: AbortSignal): Promise<void> {
     if (this.#target.protocol !== 'rtmp') return;
-    await using probed = await programOf(channel, this.config.profile, this.#terms.limits.startTimeoutMs);
+    const { startTimeoutMs: timeoutMs } = this.#terms.limits;
+    await using probed = await programOf(channel, this.config.profile, { timeoutMs, signal });
     const complaint = flvComplaint(probed.program);
     if (complaint) throw new Error(`${complaint}; set "profile": "web" for this push`);
   }
