@@ -31,7 +31,7 @@ function open(times: PullTimes = {}): Guide {
     merges += 1;
     return [subject('a')];
   };
-  const guide = new Guide({ dir, log: createLog('json'), subjects, times });
+  const guide = new Guide({ dir, log: createLog('json'), subjects, times: { settleMs: 20, ...times } });
   onTestFinished(() => guide[Symbol.asyncDispose]());
   return guide;
 }
@@ -112,10 +112,25 @@ describe('a guide in a file', () => {
   });
 });
 
-it('a long name in a guide costs no time', () => {
+it('others have turns while channels are found in a guide of very many', async () => {
+  const channels = Array.from({ length: 5_000 }, (_, count) => ({ id: `${count}.example`, names: [`Name ${count}`] }));
+  let turns = 0;
+  const count = () => {
+    turns += 1;
+    next = setImmediate(count);
+  };
+  let next = setImmediate(count);
+  const found = await matchChannels([subject('x', { name: 'name 4999' })], channels);
+  clearImmediate(next);
+  expect([found.get('x'), turns]).toEqual(['4999.example', 25]);
+  const aborted = matchChannels([], channels, AbortSignal.abort(new Error('no longer wanted')));
+  await expect(aborted).rejects.toThrow('no longer wanted');
+});
+
+it('a long name in a guide costs no time', async () => {
   const name = `a${'-'.repeat(60_000)}b`;
   const begun = performance.now();
-  matchChannels([subject('x', { name })], [{ id: 'y', names: [name, `1${' '.repeat(60_000)}\nx\ny`] }]);
+  await matchChannels([subject('x', { name })], [{ id: 'y', names: [name, `1${' '.repeat(60_000)}\nx\ny`] }]);
   expect(performance.now() - begun).toBeLessThan(promisedMs(200));
 });
 

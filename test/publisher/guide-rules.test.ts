@@ -58,8 +58,8 @@ describe('a channel of ours is found in a guide', () => {
       undefined,
     ],
     ['not at all in an empty guide', {}, [], undefined],
-  ])('%s', (_, ours, channels, found) => {
-    const all = matchChannels([target(ours)], channels);
+  ])('%s', async (_, ours, channels, found) => {
+    const all = await matchChannels([target(ours)], channels);
     expect(all.get(target(ours).id)).toBe(found);
   });
 });

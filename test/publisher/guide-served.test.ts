@@ -1,7 +1,7 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { patienceMs } from '../support/promised.ts';
@@ -69,44 +69,48 @@ describe('a publisher with a guide', () => {
     expect(await publisher.metric('publisher_guide_age_seconds')).toBeLessThan(60);
   });
 
-  it.each(['hang-guide', 'empty-guide', 'garbage-guide', 'error-5xx', 'reset'] as const)(
-    'has it after a restart though its source has the fault %s',
-    async (fault) => {
-      await using simulator = await HdhomerunSimulator.start();
-      const stateDir = temporaryDirectory();
-      const args = [
-        ...QUIET,
-        '--state-dir',
-        stateDir,
-        '--device',
-        simulator.url,
-        '--guide',
-        `${simulator.url}/api/xmltv`,
-      ];
-      {
-        await using publisher = await PublisherProcess.start(args);
-        await publisher.says(isMade);
-      }
-      // So that it pulls again at its start.
-      writeFileSync(join(stateDir, 'guide', 'pulls.json'), '{}');
-      simulator.misbehave({ fault });
-      await using publisher = new PublisherProcess(['--port', '0', ...args]);
-      await publisher.says(/dashboard: /, patienceMs(30_000));
-      const { text } = await ask(`${publisher.url}/xmltv.xml`);
-      expect(text.match(/<programme /g)?.length).toBeGreaterThan(100);
-      if (fault !== 'hang-guide') {
-        await eventually(
-          async () => expect(await publisher.metric('publisher_guide_pull_failures_total')).toBe(1),
-          10_000,
-        );
-        await publisher.says(/guide http\S+: .*; the \d+ programmes it had stay/);
-      }
-      await eventually(async () => {
-        const { now } = await publisher.json('/api/guide?channel=5.1');
-        expect(now).toMatchObject({ title: expect.any(String) });
-      }, patienceMs(10_000));
-    },
-  );
+  describe('that was started before', () => {
+    const kept = temporaryDirectory(afterAll);
+    let simulator: HdhomerunSimulator;
+    const args = (stateDir: string) => {
+      const guide = ['--guide', `${simulator.url}/api/xmltv`];
+      return [...QUIET, '--state-dir', stateDir, '--device', simulator.url, ...guide];
+    };
+
+    beforeAll(async () => {
+      simulator = await HdhomerunSimulator.start();
+      await using publisher = await PublisherProcess.start(args(kept));
+      await publisher.says(isMade);
+    });
+    afterAll(() => simulator.close());
+    afterEach(() => simulator.heal());
+
+    it.each(['hang-guide', 'empty-guide', 'garbage-guide', 'error-5xx', 'reset'] as const)(
+      'has it though its source has the fault %s',
+      async (fault) => {
+        const stateDir = temporaryDirectory();
+        cpSync(kept, stateDir, { recursive: true });
+        // So that it pulls again at its start.
+        writeFileSync(join(stateDir, 'guide', 'pulls.json'), '{}');
+        simulator.misbehave({ fault });
+        await using publisher = new PublisherProcess(['--port', '0', ...args(stateDir)]);
+        await publisher.says(/dashboard: /, patienceMs(30_000));
+        const { text } = await ask(`${publisher.url}/xmltv.xml`);
+        expect(text.match(/<programme /g)?.length).toBeGreaterThan(100);
+        if (fault !== 'hang-guide') {
+          await eventually(
+            async () => expect(await publisher.metric('publisher_guide_pull_failures_total')).toBe(1),
+            10_000,
+          );
+          await publisher.says(/guide http\S+: .*; the \d+ programmes it had stay/);
+        }
+        await eventually(async () => {
+          const { now } = await publisher.json('/api/guide?channel=5.1');
+          expect(now).toMatchObject({ title: expect.any(String) });
+        }, patienceMs(10_000));
+      },
+    );
+  });
 
   it('has a whole one on the disk whenever it is killed', async () => {
     const stateDir = temporaryDirectory();

@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { GuideDocument } from '../../examples/publisher/guide/guide.ts';
+import { FileGuide } from '../../examples/publisher/guide/file-guide.ts';
 import type { GuideSubject } from '../../examples/publisher/guide/guide-merge.ts';
 import { unpacked } from '../../examples/publisher/guide/packed-text.ts';
+import type { GuideDocument } from '../../examples/publisher/guide/served-guide.ts';
 import { UrlGuide } from '../../examples/publisher/guide/url-guide.ts';
 import { readXmltv, textOf, type XmltvProgramme } from '../../examples/xmltv/index.ts';
 import { documentOf } from '../xmltv/support.ts';
@@ -88,6 +89,13 @@ export class GuideServer {
 
 /** One that is pulled again at once. */
 export class EagerGuide extends UrlGuide {
+  override nextPullMs(): number {
+    return 20;
+  }
+}
+
+/** One that is looked at again at once. */
+export class EagerFile extends FileGuide {
   override nextPullMs(): number {
     return 20;
   }

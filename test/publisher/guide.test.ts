@@ -14,7 +14,16 @@ import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { checkAgainstDtd } from '../xmltv/support.ts';
-import { EagerGuide, FIRST_HOUR_MS, GuideServer, guideOf, HOUR_MS, subject, titlesIn } from './guide-support.ts';
+import {
+  EagerFile,
+  EagerGuide,
+  FIRST_HOUR_MS,
+  GuideServer,
+  guideOf,
+  HOUR_MS,
+  subject,
+  titlesIn,
+} from './guide-support.ts';
 
 let dir: string;
 let server: GuideServer;
@@ -32,7 +41,7 @@ beforeEach(async () => {
 });
 
 function open(): Guide {
-  const times = { stallTimeoutMs: 200, timeoutMs: 3_000, backoffMs: 20 };
+  const times = { stallTimeoutMs: 200, timeoutMs: 3_000, backoffMs: 20, settleMs: 20 };
   const guide = new Guide({ dir, log: createLog('json'), subjects: () => subjects, onPullFailed: failures, times });
   onTestFinished(() => guide[Symbol.asyncDispose]());
   return guide;
@@ -115,7 +124,8 @@ describe('the guide', () => {
   it('loses an entry only when it has been over for six hours', async () => {
     const kept = await keptGuide(gzipSync(guideOf({ a: { from: -8, count: 12 }, b: { from: 0, count: 1 } })));
     const now = FIRST_HOUR_MS + HOUR_MS / 2;
-    const titles = async (atMs: number) => (await titlesIn(await mergeGuides([subject('a')], [kept], atMs))).a;
+    const titles = async (atMs: number) =>
+      (await titlesIn(await mergeGuides([subject('a')], [kept], { nowMs: atMs }))).a;
     expect(await titles(now)).toEqual([-6, -5, -4, -3, -2, -1, 0, 1, 2, 3].map((from) => `a ${from}`));
     expect(await titles(now + 8 * HOUR_MS)).toEqual(['a 2', 'a 3']);
     expect(await titles(now + 20 * HOUR_MS)).toEqual([]);
@@ -166,6 +176,48 @@ describe('the guide', () => {
     await expectTitles(await started(new UrlGuide(server.url)), { a: ['a 0'], b: [] });
   });
 
+  it('keeps what it has until a source that came in the place of another has given something', async () => {
+    server.gives(guideOf({ a: { from: 0, count: 2 }, b: { from: 0, count: 1 } }));
+    subjects = [subject('a', { guideNumber: '9001', guideId: 'A' }), subject('b')];
+    const guide = await started(new UrlGuide(`${server.url}?token=1`));
+    await expectTitles(guide, { '9001': ['a 0', 'a 1'], b: ['b 0'] });
+    server.answer = (_, response) => response.writeHead(403).end();
+    await guide.setSources([new EagerGuide(`${server.url}?token=2`)]);
+    await eventually(() => expect(failures).toHaveBeenCalled());
+    await guide[Symbol.asyncDispose]();
+    const again = await started(new EagerGuide(`${server.url}?token=2`));
+    await eventually(() => expect(again.nowAndNext('a').now).toMatchObject({ title: 'a 0' }));
+    expect(await titlesIn(await again.document())).toEqual({ '9001': ['a 0', 'a 1'], b: ['b 0'] });
+    server.gives(guideOf({ a: { from: 0, count: 1, title: 'new' } }));
+    await expectTitles(again, { '9001': ['new 0'], b: [] });
+  });
+
+  it('is made anew if what was kept of it can not be read', async () => {
+    writeFileSync(join(dir, 'guide.xml.gz'), 'garbage');
+    const guide = await started(new UrlGuide('http://127.0.0.1:9/'));
+    await expectTitles(guide, { a: [], b: [] });
+    expect(said.join('\n')).toMatch(/guide\.xml\.gz can't be gone on with: .*; it is made anew/);
+  });
+
+  it('is of the sources that it was given last, though it was starting then', async () => {
+    server.gives(guideOf({ a: { from: 0, count: 1 } }));
+    const guide = open();
+    const before = new UrlGuide('http://127.0.0.1:9/');
+    await Promise.all([guide.start([before]), guide.setSources([new UrlGuide(server.url)])]);
+    await expectTitles(guide, { a: ['a 0'], b: [] });
+    expect([...guide.state.ages.keys()]).toEqual([server.url]);
+  });
+
+  it('asks nobody any more once it is closed, not even for sources that it is given then', async () => {
+    const starting = open();
+    const started = starting.start([new UrlGuide(server.url)]);
+    await starting[Symbol.asyncDispose]();
+    await started;
+    await starting.setSources([new UrlGuide(server.url)]);
+    for (const path of ['/one', '/two']) await (await fetch(new URL(path, server.url))).text();
+    expect(server.asked.map(({ url }) => url)).toEqual(['/one', '/two']);
+  });
+
   it('gives the credentials of a URL to its server only', async () => {
     server.answer = (_, response) => response.writeHead(403).end();
     const url = server.url.replace('//', '//me:hunter2@');
@@ -178,7 +230,8 @@ describe('the guide', () => {
 
   it('follows a file that changes, appears and is replaced by garbage', async () => {
     const file = join(dir, 'file.xml');
-    const guide = await started(new FileGuide(file));
+    expect(new FileGuide(file).nextPullMs()).toBe(2_000);
+    const guide = await started(new EagerFile(file));
     await eventually(() => expect(said.join('\n')).toMatch(/does not exist \(ENOENT\); it has given nothing yet/));
     writeFileSync(file, guideOf({ a: { from: 0, count: 1 } }));
     await expectTitles(guide, { a: ['a 0'], b: [] });

@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HdhomerunSimulator, type LineupChannel } from '../../examples/hdhomerun/index.ts';
 import { KeptLineups } from '../../examples/publisher/directory/kept-lineups.ts';
 import { LineupDevice } from '../../examples/publisher/directory/lineup-device.ts';
@@ -129,22 +129,28 @@ describe('a publisher whose device is down', () => {
 });
 
 describe('a device that gives a bad lineup', () => {
+  const before = temporaryDirectory(afterAll);
+  let simulator: HdhomerunSimulator;
+  const args = (stateDir: string) => ['--state-dir', stateDir, '--discovery', 'off', '--device', simulator.url];
+
+  beforeAll(async () => {
+    simulator = await HdhomerunSimulator.start();
+    await using publisher = await PublisherProcess.start(args(before));
+    await publisher.says(/3 channels/);
+  });
+  afterAll(() => simulator.close());
+  afterEach(() => simulator.heal());
+
   it.each(['empty-lineup', 'garbage-lineup', 'hang-lineup', 'error-5xx', 'reset'] as const)(
     '(%s) loses no channel, not even over a restart of the publisher',
     async (fault) => {
-      await using simulator = await HdhomerunSimulator.start();
       const stateDir = temporaryDirectory();
-      const args = ['--state-dir', stateDir, '--discovery', 'off', '--device', simulator.url];
-      const ids = async (publisher: PublisherProcess) =>
-        (await publisher.json('/api/public-streams')).streams.map(({ id }: { id: string }) => id);
-      {
-        await using publisher = await PublisherProcess.start(args);
-        await publisher.says(/3 channels/);
-      }
+      cpSync(before, stateDir, { recursive: true });
       simulator.misbehave({ fault });
-      await using publisher = new PublisherProcess(['--port', '0', ...args]);
+      await using publisher = new PublisherProcess(['--port', '0', ...args(stateDir)]);
       await publisher.says(/the 3 of its last lineup stay listed/, patienceMs(30_000));
-      expect(await ids(publisher)).toEqual(['5.1', '7.1', '9.1']);
+      const { streams } = await publisher.json('/api/public-streams');
+      expect(streams.map(({ id }: { id: string }) => id)).toEqual(['5.1', '7.1', '9.1']);
     },
   );
 });

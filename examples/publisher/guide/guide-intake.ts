@@ -39,15 +39,11 @@ export async function takeIn(
   before: KeptGuide | undefined,
   { nowMs, signal }: { readonly nowMs: number; readonly signal?: AbortSignal | undefined },
 ): Promise<KeptGuide> {
-  const intake = new Intake(nowMs);
-  try {
-    for await (const items of readXmltv(plainBytes(bytes))) for (const item of items) await intake.add(item);
-    intake.check();
-    if (before) await intake.addWhatIsMissing(before, signal);
-    return await intake.end();
-  } finally {
-    intake.discard();
-  }
+  using intake = new Intake(nowMs);
+  for await (const items of readXmltv(plainBytes(bytes))) for (const item of items) await intake.add(item);
+  intake.check();
+  if (before) await intake.addWhatIsMissing(before, signal);
+  return await intake.end();
 }
 
 /** A document that was kept. */
@@ -68,14 +64,13 @@ export function isOver({ startMs, stopMs = startMs + LONGEST_MS }: XmltvProgramm
   return stopMs < nowMs - KEPT_AFTER_END_MS;
 }
 
-class Intake {
+class Intake implements Disposable {
   readonly #nowMs: number;
   readonly #channels = new Map<string, XmltvChannel>();
   readonly #packed = new PackedText();
   /** Of what was taken in, by its channels. */
   readonly #spans = new Map<string, Span[]>();
   #programmes = 0;
-  #isEnded = false;
 
   constructor(nowMs: number) {
     this.#nowMs = nowMs;
@@ -107,13 +102,12 @@ class Intake {
 
   /** The channels come first in a document, and are known last: each part is a gzip of its own, which together are one. */
   async end(): Promise<KeptGuide> {
-    const first = new PackedText();
+    using first = new PackedText();
     const channels = [...this.#channels.values()].filter(({ id }) => this.#spans.has(id));
     await first.write(tvBegin());
     for (const channel of channels) await first.write(channelText(channel));
     await this.#packed.write(TV_END);
     const parts = [await first.end(), await this.#packed.end()];
-    this.#isEnded = true;
     const unnamed = [...this.#spans.keys()].filter((id) => !this.#channels.has(id)).map((id) => ({ id, names: [] }));
     return {
       gzip: Buffer.concat(parts),
@@ -122,8 +116,8 @@ class Intake {
     };
   }
 
-  discard(): void {
-    if (!this.#isEnded) this.#packed.discard();
+  [Symbol.dispose](): void {
+    this.#packed[Symbol.dispose]();
   }
 
   #addChannelIfItFits(channel: XmltvChannel, leftOut: Set<string>): void {

@@ -1,3 +1,5 @@
+import { setImmediate as othersTurn } from 'node:timers/promises';
+
 /** A channel of ours, as far as a guide can know it. */
 export interface GuideTarget {
   readonly id: string;
@@ -24,18 +26,38 @@ export interface GuideChannel {
  * 5. the same without what only says how it is sent: `HD`, `UHD`, `DT`, `TV`, at the end
  * 6. its id in the guide, or a display name, is our number, as `5.1`, `5-1`, or `5.1` before another name
  *
+ * Others get a turn every few milliseconds: some guides have ten thousand channels.
+ *
  * @returns for each of ours that was found: our id, and the id in the guide.
  */
-export function matchChannels(ours: readonly GuideTarget[], theirs: readonly GuideChannel[]): Map<string, string> {
-  const index = new GuideNames(theirs);
+export async function matchChannels(
+  ours: readonly GuideTarget[],
+  theirs: readonly GuideChannel[],
+  signal?: AbortSignal,
+): Promise<Map<string, string>> {
+  const names = new GuideNames();
+  for await (const channel of inTurns(theirs, signal)) names.add(channel);
   const found = new Map<string, string>();
-  for (const target of ours) {
-    const match = index.find(target);
+  for await (const target of inTurns(ours, signal)) {
+    const match = names.find(target);
     if (match !== undefined) found.set(target.id, match);
   }
   return found;
 }
 
+/** So many channels are looked at before others have a turn. */
+const CHANNELS_PER_TURN = 200;
+
+async function* inTurns<T>(channels: readonly T[], signal: AbortSignal | undefined): AsyncGenerator<T> {
+  for (const [index, channel] of channels.entries()) {
+    if (index % CHANNELS_PER_TURN === CHANNELS_PER_TURN - 1) await othersTurn();
+    signal?.throwIfAborted();
+    yield channel;
+  }
+}
+
+/** Of one channel. Real ones have a handful. */
+const MAX_NAMES = 32;
 /** What is longer is no name; it would cost time only. */
 const MAX_NAME = 200;
 
@@ -47,12 +69,10 @@ class GuideNames {
   readonly #bare = new Map<string, string>();
   readonly #numbers = new Map<string, string>();
 
-  constructor(channels: readonly GuideChannel[]) {
-    for (const { id, names } of channels) {
-      put(this.#ids, id.toLowerCase(), id);
-      for (const name of names) this.#putName(name, id);
-      this.#putName(id, id);
-    }
+  add({ id, names }: GuideChannel): void {
+    put(this.#ids, id.toLowerCase(), id);
+    for (const name of names.slice(0, MAX_NAMES)) this.#putName(name, id);
+    this.#putName(id, id);
   }
 
   find({ id, name, number, guideId }: GuideTarget): string | undefined {

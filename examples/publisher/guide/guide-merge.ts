@@ -8,6 +8,7 @@ import {
   textOf,
   tvBegin,
   type XmlElement,
+  type XmltvChannel,
   type XmltvProgramme,
 } from '../../xmltv/index.ts';
 import { isOver, type KeptGuide } from './guide-intake.ts';
@@ -46,56 +47,87 @@ interface Entry extends Span {
   readonly xml: Buffer;
 }
 
+export interface MergeOptions {
+  readonly nowMs: number;
+  /** A guide that was merged before; it fills what no source says anything about. */
+  readonly before?: Buffer | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** The guide of our channels from those of all sources, the dearest first. Others get a turn every few milliseconds. */
 export async function mergeGuides(
   ours: readonly GuideSubject[],
   sources: readonly KeptGuide[],
-  nowMs: number,
-  signal?: AbortSignal,
+  options: MergeOptions,
 ): Promise<MergedGuide> {
-  const entries = [];
-  const icons = new Map<string, XmlElement>();
-  for (const source of sources) entries.push(await entriesOf(source, { ours, nowMs, icons, signal }));
-  const packed = new PackedText();
+  const { signal, before } = options;
+  const schedules = new Schedules(ours, options);
+  for (const { gzip, channels } of sources) await schedules.add(gzip, await matchChannels(ours, channels, signal));
+  if (before) await schedules.add(before, new Map(ours.map(({ id, guideNumber }) => [id, guideNumber])));
+  using packed = new PackedText();
   await packed.write(tvBegin({ 'generator-info-name': 'holdfast-publisher' }));
-  for (const subject of ours) await packed.write(subjectText(subject, icons.get(subject.id)));
+  for (const subject of ours) await packed.write(subjectText(subject, schedules.iconOf(subject)));
   const listed = new Map<string, readonly Listed[]>();
-  for (const { id } of ours) {
+  let programmes = 0;
+  for (const subject of ours) {
     signal?.throwIfAborted();
-    const schedule = oneSchedule(entries.map((bySubject) => bySubject.get(id) ?? []));
-    listed.set(
-      id,
-      schedule.map(({ startMs, stopMs, title, subTitle }) => ({ startMs, stopMs, title, subTitle })),
-    );
+    const schedule = schedules.of(subject);
+    listed.set(subject.id, schedule.map(listedOf));
+    programmes += schedule.length;
     for (const entry of schedule) await packed.write(withStop(entry));
   }
   await packed.write(TV_END);
-  const programmes = [...listed.values()].reduce((sum, { length }) => sum + length, 0);
   return { gzip: await packed.end(), listed, programmes };
 }
 
-interface Wanted {
-  readonly ours: readonly GuideSubject[];
-  readonly nowMs: number;
-  /** Filled with those of the guide's channels. */
-  readonly icons: Map<string, XmlElement>;
-  readonly signal: AbortSignal | undefined;
-}
+/** What the documents say of our channels, the dearest document first. */
+class Schedules {
+  readonly #ours: readonly GuideSubject[];
+  readonly #options: MergeOptions;
+  /** Of each document, by our ids. */
+  readonly #entries: ReadonlyMap<string, Entry[]>[] = [];
+  readonly #icons = new Map<string, XmlElement>();
 
-async function entriesOf(source: KeptGuide, { ours, nowMs, icons, signal }: Wanted): Promise<Map<string, Entry[]>> {
-  const matches = matchChannels(ours, source.channels);
-  const bySource = Map.groupBy(ours, ({ id }) => matches.get(id));
-  const entries = new Map([...matches.keys()].map((id) => [id, [] as Entry[]]));
-  for await (const items of whileWanted(readXmltv(unpacked(source.gzip)), signal)) {
-    for (const item of items) {
-      const icon = item.kind === 'channel' ? elementOf(item.elements, 'icon') : undefined;
-      for (const { id, guideNumber } of bySource.get(item.kind === 'channel' ? item.id : item.channel) ?? []) {
-        if (icon && !icons.has(id)) icons.set(id, icon);
-        if (item.kind === 'programme' && !isOver(item, nowMs)) entries.get(id)?.push(entryOf(item, guideNumber));
+  constructor(ours: readonly GuideSubject[], options: MergeOptions) {
+    this.#ours = ours;
+    this.#options = options;
+  }
+
+  /** @param matches which of its channels each of ours is, by our id */
+  async add(gzip: Buffer, matches: ReadonlyMap<string, string>): Promise<void> {
+    const { signal } = this.#options;
+    const byTheirs = Map.groupBy(this.#ours, ({ id }) => matches.get(id));
+    const entries = new Map([...matches.keys()].map((id) => [id, [] as Entry[]]));
+    for await (const items of whileWanted(readXmltv(unpacked(gzip)), signal)) {
+      for (const item of items) {
+        if (item.kind === 'channel') this.#addIcon(item, byTheirs.get(item.id));
+        else this.#addProgramme(item, byTheirs.get(item.channel), entries);
       }
     }
+    this.#entries.push(entries);
   }
-  return entries;
+
+  of({ id }: GuideSubject): ReturnType<typeof oneSchedule<Entry>> {
+    return oneSchedule(this.#entries.map((byId) => byId.get(id) ?? []));
+  }
+
+  iconOf({ id }: GuideSubject): XmlElement | undefined {
+    return this.#icons.get(id);
+  }
+
+  #addIcon({ elements }: XmltvChannel, ours: readonly GuideSubject[] = []): void {
+    const icon = elementOf(elements, 'icon');
+    for (const { id } of ours) if (icon && !this.#icons.has(id)) this.#icons.set(id, icon);
+  }
+
+  #addProgramme(programme: XmltvProgramme, ours: readonly GuideSubject[] = [], to: ReadonlyMap<string, Entry[]>): void {
+    if (isOver(programme, this.#options.nowMs)) return;
+    for (const { id, guideNumber } of ours) to.get(id)?.push(entryOf(programme, guideNumber));
+  }
+}
+
+function listedOf({ startMs, stopMs, title, subTitle }: Entry & Listed): Listed {
+  return { startMs, stopMs, title, subTitle };
 }
 
 function entryOf(programme: XmltvProgramme, channel: string): Entry {

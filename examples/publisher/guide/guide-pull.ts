@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import { replaceFile } from '../state/json-file.ts';
-import { GuideError } from './errors.ts';
 import { type KeptGuide, keptGuide, takeIn } from './guide-intake.ts';
 import type { GuideSource, Validators } from './guide-source.ts';
+import { type Limits, TimeLimit } from './time-limit.ts';
 
 export interface PullTimes {
   /** A document that does not go on for so long has failed. @default 30 s */
@@ -23,9 +23,7 @@ export interface PullListener {
   failed(source: GuideSource, error: unknown, retryAfterMs: number): void;
 }
 
-interface Times {
-  readonly stallTimeoutMs: number;
-  readonly timeoutMs: number;
+interface Times extends Limits {
   readonly backoffMs: number;
 }
 
@@ -48,7 +46,7 @@ const SHORT_BACKOFF_MS = 30_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** One source of the guide: pulled on its own clock, the last good document kept whatever happens. */
-export class GuidePull implements Disposable {
+export class GuidePull implements AsyncDisposable {
   readonly source: GuideSource;
   readonly #path: string;
   readonly #records: PullRecords;
@@ -58,6 +56,8 @@ export class GuidePull implements Disposable {
   readonly #closing = new AbortController();
   #kept: KeptGuide | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** The reading of what was kept, then each pull. */
+  #running: Promise<void> | undefined;
   #failures = 0;
 
   constructor(
@@ -83,7 +83,19 @@ export class GuidePull implements Disposable {
   }
 
   /** Resolves when what was kept of it is there; pulls go on after that. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#running = this.#begin();
+    return this.#running;
+  }
+
+  /** Resolves when nothing of it is read or written any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async #begin(): Promise<void> {
     this.#kept = await this.#fromDisk();
     if (this.#kept) this.#listener.changed();
     const nextAt = (this.#kept && this.#records.get(idOf(this.source))?.nextAt) ?? 0;
@@ -91,14 +103,12 @@ export class GuidePull implements Disposable {
     this.#pullIn(Math.min(nextAt - Date.now(), this.source.nextPullMs()));
   }
 
-  [Symbol.dispose](): void {
-    this.#closing.abort();
-    clearTimeout(this.#timer);
-  }
-
   #pullIn(ms: number): void {
     if (this.#closing.signal.aborted) return;
-    this.#timer = setTimeout(() => void this.#pull(), Math.min(Math.max(ms, 0), LONGEST_TIMER_MS));
+    const pull = () => {
+      this.#running = this.#pull();
+    };
+    this.#timer = setTimeout(pull, Math.min(Math.max(ms, 0), LONGEST_TIMER_MS));
     this.#timer.unref();
   }
 
@@ -166,67 +176,4 @@ export class GuidePull implements Disposable {
 /** Of a key, which may hold credentials, nothing is to be seen in names of files. */
 export function idOf({ key }: GuideSource): string {
   return createHash('sha256').update(key).digest('hex').slice(0, 16);
-}
-
-/** Ends a pull that stalls, takes too long, or is no longer wanted. */
-class TimeLimit implements Disposable {
-  readonly #controller = new AbortController();
-  readonly #closing: AbortSignal;
-  readonly #stallTimeoutMs: number;
-  readonly #total: NodeJS.Timeout;
-
-  constructor({ stallTimeoutMs, timeoutMs }: Times, closing: AbortSignal) {
-    this.#closing = closing;
-    this.#stallTimeoutMs = stallTimeoutMs;
-    this.#total = setTimeout(() => this.#end(`it is not complete after ${timeoutMs / 1_000} s`), timeoutMs);
-    closing.addEventListener('abort', this.#close, { once: true });
-    if (closing.aborted) this.#close();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** Only while the source is waited for, it is silent. */
-  async race<T>(work: Promise<T>): Promise<T> {
-    const { promise, reject } = Promise.withResolvers<never>();
-    const give = () => reject(this.signal.reason);
-    this.signal.addEventListener('abort', give, { once: true });
-    if (this.signal.aborted) give();
-    const why = `nothing came for ${this.#stallTimeoutMs / 1_000} s`;
-    const stall = setTimeout(() => this.#end(why), this.#stallTimeoutMs);
-    try {
-      return await Promise.race([work, promise]);
-    } finally {
-      clearTimeout(stall);
-      this.signal.removeEventListener('abort', give);
-    }
-  }
-
-  async *guard(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    const iterator = bytes[Symbol.asyncIterator]();
-    try {
-      for (;;) {
-        const { value, done } = await this.race(Promise.resolve(iterator.next()));
-        if (done) break;
-        yield value;
-      }
-      clearTimeout(this.#total);
-    } finally {
-      // What hangs can't be waited for.
-      void Promise.resolve(iterator.return?.()).catch(() => {});
-    }
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#total);
-    this.#closing.removeEventListener('abort', this.#close);
-    this.#controller.abort();
-  }
-
-  readonly #close = (): void => this.#controller.abort(this.#closing.reason);
-
-  #end(why: string): void {
-    this.#controller.abort(new GuideError(why));
-  }
 }

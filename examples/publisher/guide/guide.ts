@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { redactCredentials } from 'holdfast';
 import type { Logger } from '../log.ts';
-import { replaceFile } from '../state/json-file.ts';
 import { GuideError } from './errors.ts';
 import { removeOthers, removeTemporary } from './guide-files.ts';
 import type { KeptGuide } from './guide-intake.ts';
@@ -11,6 +8,7 @@ import { type GuideSubject, type Listed, type MergedGuide, mergeGuides } from '.
 import { GuidePull, idOf, type PullListener, type PullTimes } from './guide-pull.ts';
 import { GuideRecords } from './guide-records.ts';
 import type { GuideSource } from './guide-source.ts';
+import { type GuideDocument, ServedGuide } from './served-guide.ts';
 
 export interface GuideOptions {
   /** The directory that its files are kept in. */
@@ -19,20 +17,19 @@ export interface GuideOptions {
   /** The channels that it is for, as they are now. */
   readonly subjects: () => readonly GuideSubject[];
   readonly onPullFailed?: ((source: string) => void) | undefined;
-  readonly times?: PullTimes | undefined;
+  readonly times?: GuideTimes | undefined;
 }
 
-/** What is served. */
-export interface GuideDocument {
-  readonly gzip: Buffer;
-  readonly hash: string;
-  readonly changedAt: Date;
+export interface GuideTimes extends PullTimes {
+  /**
+   * Devices tell of their channels one after the other: they are waited for before a guide is made anew.
+   * @default 500 ms
+   */
+  readonly settleMs?: number | undefined;
 }
 
 /** What is over is taken out so often. */
 const TIDY_MS = 3_600_000;
-/** Devices tell of their channels one after the other: they are waited for before a guide is made anew. */
-const SETTLE_MS = 500;
 
 /**
  * The guide of our channels, merged from all sources, in memory and on the disk. What a source gave last stays until it is
@@ -40,7 +37,7 @@ const SETTLE_MS = 500;
  */
 export class Guide implements AsyncDisposable, PullListener {
   readonly #options: GuideOptions;
-  readonly #path: string;
+  readonly #served: ServedGuide;
   readonly #records: GuideRecords;
   readonly #said = new Map<string, string>();
   readonly #tidying: NodeJS.Timeout;
@@ -48,7 +45,6 @@ export class Guide implements AsyncDisposable, PullListener {
   readonly #isRead = Promise.withResolvers<void>();
   readonly #started = Promise.withResolvers<void>();
   #pulls: readonly GuidePull[] = [];
-  #document: GuideDocument | undefined;
   #merged: MergedGuide | undefined;
   /** By which it is seen whether the channels are others. */
   #subjects = '';
@@ -57,39 +53,34 @@ export class Guide implements AsyncDisposable, PullListener {
   #isStale = false;
   /** Once what was kept of all sources is known: a guide that was made before would lack it. */
   #isReady = false;
+  /** One change of the sources after the other. */
+  #turn: Promise<void> = Promise.resolve();
   readonly #closing = new AbortController();
 
   constructor(options: GuideOptions) {
     this.#options = options;
-    this.#path = join(options.dir, 'guide.xml.gz');
+    this.#served = new ServedGuide(join(options.dir, 'guide.xml.gz'), options.log);
     this.#records = new GuideRecords(options.dir, options.log);
     this.#tidying = setInterval(() => this.changed(), TIDY_MS);
     this.#tidying.unref();
   }
 
   /** Serves at once what was kept; resolves when all that was kept is known. Pulls go on after that. */
-  async start(sources: readonly GuideSource[]): Promise<void> {
-    await removeTemporary(this.#options.dir);
-    await this.#fromDisk();
-    this.#isRead.resolve();
-    await this.setSources(sources);
-    this.#isReady = true;
-    this.#started.resolve();
-    this.changed();
+  start(sources: readonly GuideSource[]): Promise<void> {
+    return this.#inTurn(async () => {
+      await removeTemporary(this.#options.dir);
+      await this.#served.read();
+      this.#isRead.resolve();
+      await this.#replaceSources(sources);
+      this.#isReady = true;
+      this.#started.resolve();
+      this.changed();
+    });
   }
 
   /** From now on these, the dearest first. One that was there before goes on as it is. */
-  async setSources(sources: readonly GuideSource[]): Promise<void> {
-    const before = new Map(this.#pulls.map((pull) => [pull.source.key, pull]));
-    const { dir, log, times } = this.#options;
-    const around = { dir, log, records: this.#records, listener: this };
-    this.#pulls = sources.map((source) => before.get(source.key) ?? new GuidePull(source, around, times));
-    for (const pull of before.values()) if (!this.#pulls.includes(pull)) pull[Symbol.dispose]();
-    const ids = new Set(sources.map(idOf));
-    this.#records.keepOnly(ids);
-    await removeOthers(dir, ids);
-    await Promise.all(this.#pulls.map((pull) => (before.has(pull.source.key) ? undefined : pull.start())));
-    this.changed();
+  setSources(sources: readonly GuideSource[]): Promise<void> {
+    return this.#inTurn(() => this.#replaceSources(sources));
   }
 
   /**
@@ -99,10 +90,10 @@ export class Guide implements AsyncDisposable, PullListener {
    */
   async document(): Promise<GuideDocument> {
     await this.#isRead.promise;
-    if (!this.#document) await this.#started.promise;
-    if (!this.#document) await this.#merge();
-    if (!this.#document) throw new GuideError('the guide is not made yet');
-    return this.#document;
+    if (!this.#served.document) await this.#started.promise;
+    if (!this.#served.document) await this.#merge();
+    if (!this.#served.document) throw new GuideError('the guide is not made yet');
+    return this.#served.document;
   }
 
   /** What is on now on a channel of ours, and what after that. */
@@ -130,10 +121,11 @@ export class Guide implements AsyncDisposable, PullListener {
 
   changed(): void {
     if (!this.#isReady || this.#closing.signal.aborted || this.#settling) return;
+    const { settleMs = 500 } = this.#options.times ?? {};
     this.#settling = setTimeout(() => {
       this.#settling = undefined;
       void this.#merge();
-    }, SETTLE_MS);
+    }, settleMs);
     this.#settling.unref();
   }
 
@@ -156,9 +148,30 @@ export class Guide implements AsyncDisposable, PullListener {
     this.#started.resolve();
     clearInterval(this.#tidying);
     clearTimeout(this.#settling);
-    for (const pull of this.#pulls) pull[Symbol.dispose]();
+    await Promise.all(this.#pulls.map(end));
+    await this.#turn;
     await this.#merging;
     await this.#records.settled();
+  }
+
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const changed = this.#turn.then(change);
+    this.#turn = changed.catch(() => {});
+    return changed;
+  }
+
+  async #replaceSources(sources: readonly GuideSource[]): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    const before = new Map(this.#pulls.map((pull) => [pull.source.key, pull]));
+    const { dir, log, times } = this.#options;
+    const around = { dir, log, records: this.#records, listener: this };
+    this.#pulls = sources.map((source) => before.get(source.key) ?? new GuidePull(source, around, times));
+    await Promise.all([...before.values()].filter((pull) => !this.#pulls.includes(pull)).map(end));
+    const ids = new Set(sources.map(idOf));
+    this.#records.keepOnly(ids);
+    await removeOthers(dir, ids);
+    await Promise.all(this.#pulls.map((pull) => (before.has(pull.source.key) ? undefined : pull.start())));
+    this.changed();
   }
 
   /** One at a time; what changes meanwhile is merged after it. */
@@ -186,34 +199,30 @@ export class Guide implements AsyncDisposable, PullListener {
     const subjects = this.#options.subjects();
     const sources = this.#pulls.flatMap(({ kept }) => kept ?? []);
     // Before the devices are heard of there is nothing to make a guide of; what was kept is better.
-    if (subjects.length === 0 && this.#document) return;
-    const merged = await mergeGuides(subjects, sources, Date.now(), this.#closing.signal);
+    if (subjects.length === 0 && this.#served.document) return;
+    const merged = await this.#mergeOf(subjects, sources);
     this.#merged = merged;
-    const document = documentOf(merged.gzip, new Date());
-    if (document.hash === this.#document?.hash) return;
-    this.#document = document;
-    await this.#toDisk(merged);
+    const isNews = await this.#served.replace(merged.gzip);
+    if (!isNews || sources.length === 0) return;
     const withProgrammes = [...merged.listed.values()].filter(({ length }) => length > 0).length;
-    if (sources.length === 0) return;
-    const news = `guide: ${merged.programmes} programmes for ${withProgrammes} of ${subjects.length} channels`;
-    this.#options.log.info(news);
+    this.#options.log.info(
+      `guide: ${merged.programmes} programmes for ${withProgrammes} of ${subjects.length} channels`,
+    );
   }
 
-  async #fromDisk(): Promise<void> {
+  /** As long as a source has given nothing, what is served fills the rest: nobody says that it is wrong. */
+  async #mergeOf(subjects: readonly GuideSubject[], sources: readonly KeptGuide[]): Promise<MergedGuide> {
+    const options = { nowMs: Date.now(), signal: this.#closing.signal };
+    const before = sources.length < this.#pulls.length ? this.#served.document?.gzip : undefined;
+    if (!before) return await mergeGuides(subjects, sources, options);
     try {
-      this.#document = documentOf(await readFile(this.#path), (await stat(this.#path)).mtime);
+      return await mergeGuides(subjects, sources, { ...options, before });
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT') this.#options.log.warn(`${this.#path} can't be read: ${message}; it is made anew`);
-    }
-  }
-
-  async #toDisk({ gzip }: MergedGuide): Promise<void> {
-    try {
-      await replaceFile(this.#path, gzip);
-    } catch (error) {
-      const advice = 'it would be missing after a restart; see --state-dir';
-      this.#options.log.warn(`${this.#path} can't be written: ${(error as Error).message}; ${advice}`);
+      this.#closing.signal.throwIfAborted();
+      this.#options.log.warn(
+        `${this.#served.path} can't be gone on with: ${(error as Error).message}; it is made anew`,
+      );
+      return await mergeGuides(subjects, sources, options);
     }
   }
 
@@ -225,6 +234,6 @@ export class Guide implements AsyncDisposable, PullListener {
   }
 }
 
-function documentOf(gzip: Buffer, changedAt: Date): GuideDocument {
-  return { gzip, hash: createHash('sha256').update(gzip).digest('hex').slice(0, 32), changedAt };
+function end(pull: GuidePull): PromiseLike<void> {
+  return pull[Symbol.asyncDispose]();
 }

@@ -7,7 +7,7 @@ const BATCH_CHARACTERS = 64 * 1024;
 const GZIP_MAGIC = [0x1f, 0x8b] as const;
 
 /** Text that is packed as it is written; gzip works in another thread, and this one never for long. */
-export class PackedText {
+export class PackedText implements Disposable {
   readonly #gzip: Gzip = createGzip();
   readonly #packed: Buffer[] = [];
   #pending: string[] = [];
@@ -31,8 +31,8 @@ export class PackedText {
     return Buffer.concat(this.#packed);
   }
 
-  /** When nobody wants it any more. */
-  discard(): void {
+  /** When nobody wants more of it, ended or not. */
+  [Symbol.dispose](): void {
     this.#gzip.destroy();
   }
 
