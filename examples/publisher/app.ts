@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import type { Channel } from './channel/channel.ts';
@@ -21,7 +20,6 @@ import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { TokenGate } from './http/token-gate.ts';
 import { Viewers } from './http/viewers.ts';
-import { channelPath } from './http/views.ts';
 import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
 import { PublisherMetrics } from './metrics.ts';
@@ -29,6 +27,7 @@ import { OrphanLook } from './orphan-look.ts';
 import { sweepOrphans } from './orphans.ts';
 import { Outputs } from './outputs.ts';
 import { HardwareEncoders } from './pipeline/hardware.ts';
+import { baseUrlOf, howToWatch, whoMay } from './reach.ts';
 import { missingFfmpeg, Readiness } from './readiness.ts';
 import { StateClaim } from './state/claim.ts';
 import { version } from './version.ts';
@@ -168,7 +167,7 @@ export class Publisher implements AsyncDisposable {
     const http = await HttpServer.listen(this.#config, connections, this.#router(device));
     this.#http = http;
     this.#log.info(`dashboard: ${http.url}`);
-    if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${this.#whoMay()}`);
+    if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${whoMay(this.#config)}`);
     this.#presence = new Presence({ device, config, port: http.port }, this.#log);
     await this.#presence.apply();
     void this.#catalogue
@@ -179,12 +178,6 @@ export class Publisher implements AsyncDisposable {
 
   /** A fault of ours, which those who watch don't pay for. */
   readonly #complain = (err: Error): void => this.#log.error({ err }, `channels or guide: ${err.message}`);
-
-  #whoMay(): string {
-    const hasOperator = this.#config.operatorToken !== undefined;
-    const change = hasOperator ? 'who has the operator token' : 'nobody (there is no --operator-token)';
-    return `whoever reaches it may watch, and ${change} may restart and stop channels`;
-  }
 
   #router(device: PublishedDevice): ReturnType<typeof createRouter> {
     return createRouter({
@@ -197,7 +190,7 @@ export class Publisher implements AsyncDisposable {
       catalogue: this.#catalogue,
       registry: this.#metrics.registry,
       demo: this.#config.demo,
-      baseUrl: () => this.#baseUrl(),
+      baseUrl: () => baseUrlOf(this.#config, this.#http?.url),
       readiness: this.#readiness,
       operator: { channels: this.#channels, gate: this.#operatorGate, log: this.#log },
       publishGate: new TokenGate('--publish-token', () => this.#config.publishToken),
@@ -208,24 +201,13 @@ export class Publisher implements AsyncDisposable {
   #sayHowToWatch(): void {
     const [first] = this.#channels;
     if (!first || !this.#http) return;
-    const address = new URL(channelPath(first.entry.id), this.#http.url).href;
-    this.#log.info(`watch: ffplay ${address}`);
-    this.#log.info(`       or in VLC: Media, Open Network Stream, ${address}`);
+    for (const line of howToWatch(first.entry.id, this.#http.url)) this.#log.info(line);
   }
 
   /** Every provider was asked once. */
   #asked(): void {
     if (this.#closed || this.#channels.size > 0) return;
     this.#log.warn('no channel is known yet; each is published as soon as it is');
-  }
-
-  /** Who listens on every address of the host is reached by its name. */
-  #baseUrl(): string {
-    const { advertise, bind } = this.#config;
-    if (advertise !== undefined) return advertise;
-    const url = new URL(this.#http?.url ?? 'http://localhost/');
-    if (bind === '0.0.0.0' || bind === '::') url.hostname = hostname();
-    return url.href;
   }
 
   #view(): PublisherView {

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { FanoutHub, type LockHolder, RestartRefusedError, SourceBusyError, type Subscription } from 'holdfast';
 import { mpegTsJoinPoint, PACKET_BYTES, ProgramTables } from '../../mpeg-ts/index.ts';
 import type { Profile } from '../config/schema.ts';
-import { DIRECTORY_TTL_MS, type DirectoryEntry, isStale } from '../directory/directory.ts';
-import { type Failure, failureOf } from '../failure.ts';
+import { type DirectoryEntry, isStale } from '../directory/directory.ts';
+import type { Failure } from '../failure.ts';
 import { type Blame, blameOf, isFaultOfSource } from '../failure-kinds.ts';
 import type { Logger } from '../log.ts';
 import { Relay } from '../pipeline/relay.ts';
@@ -17,6 +17,7 @@ import {
   type ReadingView,
   type SourceView,
 } from './channel-source.ts';
+import { LastFailure } from './last-failure.ts';
 import { Reopening } from './reopening.ts';
 import { namesOf } from './source-identity.ts';
 import { keysOf } from './source-locks.ts';
@@ -46,19 +47,18 @@ export class Channel implements AsyncDisposable {
   readonly #tables = new ProgramTables();
   /** What is known of the locks of its sources without asking anybody. */
   #namedKeys: ReadonlySet<string>;
+  readonly #lastFailure = new LastFailure();
   #openedAt = 0;
   #liveSince: Date | undefined;
-  #lastError: (Failure & { readonly at: Date }) | undefined;
 
   constructor(entry: DirectoryEntry, settings: ChannelSettings, log: Logger) {
-    const { id } = entry;
     this.#entry = entry;
     this.#namedKeys = namedKeys(entry);
-    this.#log = log.child({ channel: id });
-    this.relay = new Relay(id);
-    this.#source = new ChannelSource(id, settings, this.#sourceOwner(), this.#log);
+    this.#log = log.child({ channel: entry.id });
+    this.relay = new Relay(entry.id);
+    this.#source = new ChannelSource(entry.id, settings, this.#sourceOwner(), this.#log);
     void this.#source.update(entry.sources);
-    this.#reopening = new Reopening(id, () => this.#source.list.verdict(performance.now()), this.#log);
+    this.#reopening = new Reopening(entry.id, () => this.#source.list.verdict(performance.now()), this.#log);
     this.hub = this.#makeHub(settings);
     this.renditions = new Renditions(this, settings, this.#log);
     this.#listen();
@@ -81,7 +81,7 @@ export class Channel implements AsyncDisposable {
 
   /** Why the last opening failed, until one succeeds. */
   get lastError(): (Failure & { readonly at: Date }) | undefined {
-    return this.#lastError;
+    return this.#lastFailure.said;
   }
 
   get reading(): ReadingView | undefined {
@@ -113,21 +113,9 @@ export class Channel implements AsyncDisposable {
     return this.#tables.codecs;
   }
 
-  get bitsPerSecond(): number {
-    return this.#source.monitor.bitsPerSecond(performance.now());
-  }
-
-  /**
-   * A tuner or holder that is busy now may be free for the next viewer. A channel that could not be read is not offered,
-   * for as long as the directory believes anything: only another viewer can find out that it is well again.
-   */
+  /** A tuner or holder that is busy now may be free for the next viewer. */
   get isAvailable(): boolean {
-    return this.#entry.available !== false && !isStale(this.#entry) && !this.#hasJustFailed && !this.refusal;
-  }
-
-  get #hasJustFailed(): boolean {
-    const { status, at = 0 } = this.#lastError ?? {};
-    return (status === 502 || status === 504) && Date.now() - Number(at) < DIRECTORY_TTL_MS;
+    return this.#entry.available !== false && !isStale(this.#entry) && !this.#lastFailure.isBelieved && !this.refusal;
   }
 
   /** Why nobody who comes now would see anything for a while; undefined if it can be tried, or runs. */
@@ -140,11 +128,7 @@ export class Channel implements AsyncDisposable {
   /** What a viewer is told who comes while it is refused. */
   get refused(): Failure | undefined {
     const { refusal } = this;
-    if (!refusal) return undefined;
-    const failure = failureOf(refusal);
-    return this.#lastError
-      ? { ...failure, detail: `${failure.detail}; it failed with: ${this.#lastError.detail}` }
-      : failure;
+    return refusal && this.#lastFailure.explain(refusal);
   }
 
   /** What keeps those who watch it waiting may be over by now: one who comes is not told before that was tried. */
@@ -213,7 +197,7 @@ export class Channel implements AsyncDisposable {
 
   /** For those who watch, if there are any; an opening that fails tells of itself. */
   #openAnew(reason?: Error): void {
-    this.#lastError = undefined;
+    this.#lastFailure.forget();
     this.#reopening.askAtOnce();
     this.hub.restart(reason).catch(() => {});
   }
@@ -239,7 +223,7 @@ export class Channel implements AsyncDisposable {
   #live(): void {
     const { id } = this.#entry;
     this.#liveSince = new Date();
-    this.#lastError = undefined;
+    this.#lastFailure.forget();
     const made = this.#source.live();
     this.#log.info(`channel ${id}: live, first bytes after ${Math.round(performance.now() - this.#openedAt)} ms`);
     if (made)
@@ -253,13 +237,11 @@ export class Channel implements AsyncDisposable {
   }
 
   #failed(error: unknown): void {
-    const failure = failureOf(error);
-    // That it is not tried tells nothing new of why it failed.
-    if (!(error instanceof RestartRefusedError && this.#lastError)) this.#lastError = { ...failure, at: new Date() };
+    const failure = this.#lastFailure.note(error);
     if (UNNOTED.includes(blameOf(error))) this.#reopening.postpone(failure);
     const { holder, detail, title } = failure;
-    const hasViewers = this.hub.subscribers > 0;
-    const says = error instanceof SourceBusyError && !hasViewers ? `skipped, ${detail}` : `${title}: ${detail}`;
+    const says =
+      error instanceof SourceBusyError && this.hub.subscribers === 0 ? `skipped, ${detail}` : `${title}: ${detail}`;
     this.#log.warn({ status: failure.status, ...(holder && { holder }) }, `channel ${this.#entry.id}: ${says}`);
   }
 }
