@@ -5,6 +5,7 @@ import type { Channels } from './channel/channels.ts';
 import { isStale } from './directory/directory.ts';
 import type { Guide } from './guide/guide.ts';
 import type { TooMany } from './http/connections.ts';
+import { LoopDelay } from './loop-delay.ts';
 import { OrphanLook } from './orphan-look.ts';
 
 /** `promtool check metrics` refuses their names: gauges that are named as counters, and what has its type in its name. */
@@ -13,16 +14,14 @@ const MISNAMED = [
   ...['nodejs_eventloop_utilization_histogram', 'nodejs_eventloop_utilization_summary'],
 ];
 
-/**
- * A publisher that nobody watches is to take next to no processor time: by default these would wake it up to a hundred times
- * a second. The delay of the event loop is told to 100 ms.
- */
-const RARELY = { eventLoopMonitoringPrecision: 100, eventLoopUtilizationTimeout: 60_000 };
+/** What the library would look at again and again, whether anybody scrapes or not: so rarely that it costs nothing. */
+const NEVER = { eventLoopMonitoringPrecision: 2 ** 31 - 1, eventLoopUtilizationTimeout: 2 ** 31 - 1 };
 
 /** What Prometheus is shown: all that holdfast's own adapter does, this process, and what only the publisher knows. */
 export class PublisherMetrics implements Disposable {
   readonly registry: Registry = new Registry();
   readonly #instrumented: Disposable;
+  readonly #loopDelay: LoopDelay;
   readonly #refreshFailures: Counter<'provider'>;
   readonly #pullFailures: Counter<'source'>;
   readonly #refused: Counter<'why'>;
@@ -30,8 +29,9 @@ export class PublisherMetrics implements Disposable {
   /** Before any channel is made, so that every hub is seen. */
   constructor(orphans: OrphanLook = new OrphanLook()) {
     this.#instrumented = instrument(this.registry);
-    collectDefaultMetrics({ register: this.registry, ...RARELY });
+    collectDefaultMetrics({ register: this.registry, ...NEVER });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
+    this.#loopDelay = new LoopDelay(this.registry);
     new Gauge({
       name: 'publisher_orphans',
       help: 'Processes on this host whose owner is dead',
@@ -140,6 +140,7 @@ export class PublisherMetrics implements Disposable {
 
   [Symbol.dispose](): void {
     this.#instrumented[Symbol.dispose]();
+    this.#loopDelay[Symbol.dispose]();
   }
 }
 
