@@ -1,20 +1,32 @@
+import { createHash } from 'node:crypto';
+
 /** Query parameters that carry a secret rather than name a source; compared by their letters and digits. */
 const SECRET_PARAMETERS = new Set([
   'accesskey',
   'accesstoken',
+  'accountkey',
   'apikey',
+  'apitoken',
   'auth',
+  'authkey',
   'authorization',
   'authtoken',
   'awsaccesskeyid',
   'bearer',
   'clientsecret',
+  'credential',
+  'credentials',
   'deviceauth',
+  'hdnea',
+  'hdntl',
+  'hdnts',
+  'hmac',
   'idtoken',
   'jwt',
   'loginpas',
   'loginuse',
   'pass',
+  'passcode',
   'passphrase',
   'passwd',
   'password',
@@ -27,27 +39,50 @@ const SECRET_PARAMETERS = new Set([
   'secret',
   'secretkey',
   'securitytoken',
+  'sessionid',
   'sessiontoken',
   'sig',
   'signature',
+  'ticket',
   'token',
   'user',
   'username',
   'usr',
+  'wmsauthsign',
   'xamzcredential',
   'xamzsecuritytoken',
   'xamzsignature',
+  'xgoogcredential',
+  'xgoogsignature',
   'xplextoken',
 ]);
+
+/** Mostly a secret as well, but it may be all that tells one source from another: not shown, and known by its hash. */
+const AMBIGUOUS_PARAMETERS = new Set(['key', 'streamkey']);
 
 /** Secrets are looked for in what is encoded within what is encoded, down to this depth. */
 const MAX_LEVELS = 3;
 
-/** Whether a query parameter of this name is a credential. */
+/** Whether a query parameter of this name is a credential, and names no source. */
 export function isSecretParameter(name: string): boolean {
-  let plain = name;
-  for (let level = 0; level < MAX_LEVELS && plain.includes('%'); level++) plain = decodeOctets(plain);
-  return SECRET_PARAMETERS.has(plain.toLowerCase().replace(/[-_.[\]\s]/g, ''));
+  return SECRET_PARAMETERS.has(lettersOf(name));
+}
+
+/** Whether a query parameter of this name may be a credential, and may name a source. */
+export function isAmbiguousParameter(name: string): boolean {
+  return AMBIGUOUS_PARAMETERS.has(lettersOf(name));
+}
+
+function lettersOf(name: string): string {
+  return plain(name)
+    .toLowerCase()
+    .replace(/[-_.[\]\s]/g, '');
+}
+
+function plain(text: string): string {
+  let decoded = text;
+  for (let level = 0; level < MAX_LEVELS && decoded.includes('%'); level++) decoded = decodeOctets(decoded);
+  return decoded;
 }
 
 /*
@@ -64,8 +99,8 @@ const VALUE = /[^\s&;#"'<>]*/y;
 
 /**
  * Removes credentials from every URL in a text: the user and password before the `@`, and the values of query parameters
- * that carry secrets (`token`, `password`, `apikey`, …); of `Authorization` and `Cookie` headers too. For logs, error
- * messages and command lines.
+ * that carry secrets (`token`, `password`, `apikey`, `key`, `sig`, …); of `Authorization` and `Cookie` headers too. For
+ * logs, error messages and command lines.
  *
  * It can not know a secret that is part of a path, and it rather removes too much than too little.
  *
@@ -78,14 +113,39 @@ export function redactCredentials(text: string): string {
     .replace(USER, '$1***@')
     .replace(ENCODED_USER, '$1***@')
     .replace(HEADER, '$1$2***');
-  return replaceSecrets(visible, { parameter: PARAMETER, value: VALUE, by: '***' });
+  return replaceSecrets(visible, { parameter: PARAMETER, value: VALUE, secret: hidden, ambiguous: hidden });
 }
 
-const SECRET_OPTION = /(^|\s)(--?[a-z0-9-]{0,40}(?:token|password|passwd|passphrase|secret|api-?key)(?:=| (?!-)))\S+/gi;
+const hidden = () => '***';
 
-/** Of a command line, what options that carry secrets are given as well: `--operator-token …`. */
+const SECRET_NAME = '(?:token|pass(?:word|wd|phrase|code)?|pwd|secret|credentials?|auth|key)';
+/** `-pass 1` is of two passes, and `--no-auth` takes no value. */
+const SECRET_OPTION = new RegExp(
+  `(^|\\s)(--?(?!-|no-)[a-z0-9_-]{0,40}${SECRET_NAME}(?:=| (?!-)))(?!\\d(?:\\s|$))\\S+`,
+  'gi',
+);
+const SECRET_VARIABLE = new RegExp(`(^|[\\s'"])([a-z0-9_]{0,40}${SECRET_NAME}=)[^\\s'"]+`, 'gi');
+/** As of curl; two numbers are ids of a user and a group. */
+const USER_OPTION = /(^|\s)((?:-u|--(?:proxy-)?user)(?:=| ))(?!\d+:\d+(?:\s|$))[^\s:]{1,256}:\S+/g;
+
+/**
+ * Of a command line, what options and variables that carry secrets are given as well: `--operator-token …`, `-u me:…`,
+ * `API_KEY=…`. It can not know a secret of several words, nor one that has no name.
+ */
 export function redactCommand(command: string): string {
-  return redactCredentials(command).replace(SECRET_OPTION, '$1$2***');
+  return redactCredentials(command)
+    .replace(SECRET_OPTION, '$1$2***')
+    .replace(SECRET_VARIABLE, '$1$2***')
+    .replace(USER_OPTION, '$1$2***');
+}
+
+/** As {@link redactCommand}, of arguments that are still apart: of several words the whole is hidden. */
+export function redactArguments(args: readonly string[]): string[] {
+  return args.map((arg, index) => {
+    const option = args[index - 1] ?? '';
+    const isHidden = /^-[^\s=]*$/.test(option) && redactCommand(`${option} ${arg}`).startsWith(`${option} ***`);
+    return isHidden ? '***' : redactCommand(arg);
+  });
 }
 
 interface Replacement {
@@ -93,21 +153,32 @@ interface Replacement {
   readonly parameter: RegExp;
   /** Sticky. */
   readonly value: RegExp;
-  readonly by: string;
+  /** What stands for the value of a secret, and of what may be one. */
+  readonly secret: (value: string) => string;
+  readonly ambiguous: (value: string) => string;
 }
 
 /** Only the value of a secret is passed over: that of another parameter may be a URL with secrets of its own. */
-function replaceSecrets(text: string, { parameter, value, by }: Replacement): string {
+function replaceSecrets(text: string, { parameter, value, secret, ambiguous }: Replacement): string {
   let replaced = '';
   let end = 0;
   for (const { 0: match, 1: name = '', index } of text.matchAll(parameter)) {
-    if (index < end || !isSecretParameter(name)) continue;
+    if (index < end) continue;
+    const by = isSecretParameter(name) ? secret : isAmbiguousParameter(name) ? ambiguous : undefined;
+    if (!by) continue;
     const start = index + match.length;
-    replaced += text.slice(end, start) + by;
     value.lastIndex = start;
-    end = start + (value.exec(text)?.[0].length ?? 0);
+    const found = value.exec(text)?.[0] ?? '';
+    replaced += text.slice(end, start) + by(found);
+    end = start + found.length;
   }
   return replaced + text.slice(end);
+}
+
+/** Tells values apart without showing them, however they are encoded. */
+export function disguised(value: string): string {
+  const isDisguised = value === '' || /^~[0-9a-f]{16}$/.test(value);
+  return isDisguised ? value : `~${createHash('sha256').update(plain(value)).digest('hex').slice(0, 16)}`;
 }
 
 /*
@@ -116,15 +187,16 @@ function replaceSecrets(text: string, { parameter, value, by }: Replacement): st
  */
 const USERS_WITHIN =
   /(:\/\/)(?:[^:/?#@[]{0,256}:(?!\d*(?:[/?#|%]|$))[^@]{0,1024}@|[^/?#@]{0,1024}@)+|^[^:/?#@]+:(?!(?:%(?:25)*2F){2})[^/?#]*@/g;
-const PARAMETER_WITHIN = {
+const WITHIN = { secret: () => '', ambiguous: disguised };
+const PARAMETER_WITHIN: Replacement = {
   parameter: /(?:^|[?&; _])([^=&;?#/ ]{1,64})=/g,
   value: /(?:(?!_(?:user|password|channel|stream)=)[^ &;#])*/y,
-  by: '',
+  ...WITHIN,
 };
-const SEGMENT_WITHIN = {
+const SEGMENT_WITHIN: Replacement = {
   parameter: /\/([^=&;?#/ ]{1,64})=/g,
   value: /(?:(?!_(?:user|password|channel|stream)=)[^ &;?#/])*/y,
-  by: '',
+  ...WITHIN,
 };
 
 /** Removes user and password from URLs within a text, and from `user:password@host` at its beginning. */
@@ -134,7 +206,7 @@ export function withoutUsers(text: string): string {
 
 /**
  * Removes credentials from a part of a URL, as little as possible: users and passwords of URLs within it, and values of
- * secret parameters, encoded or not. What holds none is returned as it is.
+ * secret parameters, encoded or not; what may be one is replaced by its hash. What holds none is returned as it is.
  */
 export function withoutCredentials(text: string, levels: number = MAX_LEVELS): string {
   if (!/[%=@]/.test(text)) return text;

@@ -5,7 +5,7 @@ import { delimiter, resolve } from 'node:path';
 import { getDefaultHighWaterMark, setDefaultHighWaterMark, type Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SpawnError } from '../errors.ts';
-import { redactCredentials } from '../internal/redact.ts';
+import { redactArguments, redactCredentials } from '../internal/redact.ts';
 import { layOutDescriptors, needDescriptors } from './descriptors.ts';
 import type { Settings } from './options.ts';
 import { tagged } from './tag.ts';
@@ -176,7 +176,7 @@ function whyNoDirectory(cwd: string | URL): string | undefined {
 /** Node puts the arguments into its error; a URL with a password may be among them, and a log prints causes. */
 function hidingArguments(cause: unknown): unknown {
   if (typeof cause === 'object' && cause !== null && 'spawnargs' in cause) {
-    cause.spawnargs = (cause.spawnargs as string[]).map(redactCredentials);
+    cause.spawnargs = redactArguments(cause.spawnargs as string[]);
   }
   return cause;
 }

@@ -2,7 +2,15 @@ import { createHash } from 'node:crypto';
 import { lstatSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, isAbsolute, resolve } from 'node:path';
 import { domainToASCII, fileURLToPath } from 'node:url';
-import { decodeOctets, encodeOctets, isSecretParameter, withoutCredentials, withoutUsers } from '../internal/redact.ts';
+import {
+  decodeOctets,
+  disguised,
+  encodeOctets,
+  isAmbiguousParameter,
+  isSecretParameter,
+  withoutCredentials,
+  withoutUsers,
+} from '../internal/redact.ts';
 
 /** A scheme of two letters or more: `C:` is a drive. Blanks before it are not part of a URL. */
 const SCHEME = /^[\s\p{Cc}]*[a-z][a-z0-9+.-]+:/iu;
@@ -33,7 +41,8 @@ const DEFAULT_PORTS: Record<string, string> = {
  *
  * - A string with a scheme, or a URL: scheme and host in lower case, without user, password, fragment, default port and
  *   a trailing dot of the host; query parameters sorted by name, those that carry credentials (`token`, `password`, …)
- *   removed. `hdhomerun:1234abc2/v5.1` names a channel of a device by its ID.
+ *   removed, and `key`, which may be one and may name the source, by its hash. `hdhomerun:1234abc2/v5.1` names a channel
+ *   of a device by its ID.
  * - Anything else is a path. A file or directory is known by device and inode, so links and mounts do not matter; a
  *   device node by its device number; what does not exist yet by its directory and name.
  *
@@ -132,11 +141,15 @@ function urlQuery({ search }: URL): string {
     const name = normalPart(written);
     if (parameter === '' || isSecretParameter(name)) continue;
     // In `?http://camera/?token=…` the name has a secret's at its end.
-    const isSecret = isSecretParameter(decodeOctets(name).replace(/^.*[?&;]/s, ''));
-    parameters.push({ name, value: isSecret ? '' : normalPart(value) });
+    const last = decodeOctets(name).replace(/^.*[?&;]/s, '');
+    parameters.push({ name, value: isSecretParameter(last) ? '' : queryValue(last, value) });
   }
   parameters.sort((a, b) => (a.name < b.name ? -1 : Number(a.name > b.name)));
   return parameters.map(({ name, value }, index) => `${index === 0 ? '?' : '&'}${name}=${value}`).join('');
+}
+
+function queryValue(name: string, value: string): string {
+  return isAmbiguousParameter(name) ? disguised(value) : normalPart(value);
 }
 
 function normalPart(text: string): string {

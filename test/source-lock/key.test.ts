@@ -30,6 +30,8 @@ test.each([
   ['hdhomerun:1234ABC2-0', 'HDHomeRun://1234abc2-0'],
   ['hdhomerun:10312345/v5.1', 'hdhomerun://10312345/v5.1'],
   ['srt://h:9000?streamid=#!::r=cam,m=request', 'srt://h:9000?streamid=%23!::r=cam,m=request'],
+  ['http://h/?key=a%62', 'http://h/?key=%61b'],
+  ['http://h/?url=http%3A%2F%2Fcamera%2F%3Fkey%3Da%2562', 'http://h/?url=http%3A%2F%2Fcamera%2F%3Fkey%3D%61b'],
   ['http://h/?url=http%3A%2F%2Fcamera%2F1', 'http://h/?url=http%3A%2F%2Fjoe%3Apw%40camera%2F1'],
 ])('%s and %s are one source', (one, other) => {
   expect(sourceKey(one)).toBe(sourceKey(other));
@@ -39,6 +41,9 @@ test.each([
 test.each([
   ['http://example.com/a', 'http://example.com/A'],
   ['http://example.com/a', 'https://example.com/a'],
+  ['http://example.com/?key=a', 'http://example.com/?key=b'],
+  ['http://example.com/key=a/1', 'http://example.com/key=b/1'],
+  ['http://h/?url=http%3A%2F%2Fcamera%2F%3Fkey%3Da', 'http://h/?url=http%3A%2F%2Fcamera%2F%3Fkey%3Db'],
   ['http://example.com/a', 'http://example.com:8080/a'],
   ['http://example.com/?a=1&a=2', 'http://example.com/?a=2&a=1'],
   ['http://example.com/?a=b%26c=d', 'http://example.com/?a=b&c=d'],
@@ -196,6 +201,8 @@ test.each([
   'http://proxy/http%3A%2F%2Fjoe%3Asecret%40host%2Fa/b',
   'http://proxy/http%3A//secret@host/a',
   'http://proxy/?url=http%253A%252F%252Fhost%252F%253Ftoken%253Dsecret',
+  'http://host/?key=secret&stream_key=secret',
+  'http://host/key=secret/1?url=http%3A%2F%2Fcamera%2F%3Fkey%3Dsecret%26a%3D1',
   'http://host/?api-key=secret&auth_token=secret&%74oken=secret&X-Amz-Signature=secret',
   'http://host/?a;token=secret;b&c=1;password=secret',
   'rtsp://dvr/user=secret_password=secret_channel=1_stream=0.sdp',
