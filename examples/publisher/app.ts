@@ -19,6 +19,7 @@ import type { PublisherView } from './http/overview.ts';
 import { createRouter } from './http/router.ts';
 import { HttpServer } from './http/server.ts';
 import { TokenGate } from './http/token-gate.ts';
+import { TrustedProxies } from './http/trusted-proxies.ts';
 import { Viewers } from './http/viewers.ts';
 import { checkLockDirectory } from './lock-directory.ts';
 import type { Logger } from './log.ts';
@@ -59,7 +60,7 @@ export class Publisher implements AsyncDisposable {
   readonly #simulator: HdhomerunSimulator | undefined;
   readonly #told: Told;
   readonly #readiness: Readiness;
-  readonly #operatorGate = new TokenGate('--operator-token', () => this.#config.operatorToken);
+  readonly #proxies = new TrustedProxies(() => this.#config.trustProxy);
   readonly #startedAt = new Date();
   readonly #state: StateClaim;
   #device: PublishedDevice | undefined;
@@ -160,11 +161,12 @@ export class Publisher implements AsyncDisposable {
     const parts = { channels: this.#channels, config, refresh: () => this.#catalogue.directory.start() };
     const device = await PublishedDevice.create(parts, this.#state.path, this.#log);
     this.#device = device;
-    const connections = new Connections(config, (why, detail) => {
+    const onError = (err: Error) => this.#log.error({ err }, `a connection could not be taken: ${err.message}`);
+    const connections = new Connections(config, this.#proxies, (why, detail) => {
       this.#metrics.connectionRefused(why);
       this.#log.warn(`a connection was closed: ${detail}`);
     });
-    const http = await HttpServer.listen(this.#config, connections, this.#router(device));
+    const http = await HttpServer.listen(this.#config, { connections, listener: this.#router(device), onError });
     this.#http = http;
     this.#log.info(`dashboard: ${http.url}`);
     if (http.isOpenToTheNetwork) this.#log.info(`open to the network: ${whoMay(this.#config)}`);
@@ -180,11 +182,14 @@ export class Publisher implements AsyncDisposable {
   readonly #complain = (err: Error): void => this.#log.error({ err }, `channels or guide: ${err.message}`);
 
   #router(device: PublishedDevice): ReturnType<typeof createRouter> {
+    const onWrong = (who: string) => this.#log.warn(who);
+    const gate = new TokenGate('--operator-token', () => this.#config.operatorToken, onWrong);
     return createRouter({
       channels: this.#channels,
       device,
       config: () => this.#config,
       viewers: this.#viewers,
+      proxies: this.#proxies,
       outputs: this.#outputs,
       told: this.#told,
       catalogue: this.#catalogue,
@@ -192,8 +197,9 @@ export class Publisher implements AsyncDisposable {
       demo: this.#config.demo,
       baseUrl: () => baseUrlOf(this.#config, this.#http?.url),
       readiness: this.#readiness,
-      operator: { channels: this.#channels, gate: this.#operatorGate, log: this.#log },
-      publishGate: new TokenGate('--publish-token', () => this.#config.publishToken),
+      operator: { channels: this.#channels, gate, log: this.#log },
+      log: this.#log,
+      publishGate: new TokenGate('--publish-token', () => this.#config.publishToken, onWrong),
       names: this.#config,
     });
   }

@@ -2,7 +2,7 @@ import { redactCredentials } from 'holdfast';
 import { expect, test } from 'vitest';
 import { redactArguments, redactCommand } from '../../src/internal/redact.ts';
 
-test.each([
+test.each<readonly [string, string]>([
   ['rtsp://admin:hunter2@10.0.0.5/1', 'rtsp://***@10.0.0.5/1'],
   ['http://token@host/', 'http://***@host/'],
   ['rtsp://admin:p@ss@w0rd@10.0.0.5/1 next', 'rtsp://***@10.0.0.5/1 next'],
@@ -25,7 +25,7 @@ test.each([
   ['http://host/a?key=hunter2&x=1', 'http://host/a?key=***&x=1'],
   ['http://host/a?stream_key=hunter2&sid=4', 'http://host/a?stream_key=***&sid=4'],
   ...['key', 'apikey', 'api_key', 'access_token', 'auth', 'password', 'pass', 'pwd', 'sig', 'signature', 'ticket'].map(
-    (name) => [`http://host/a?${name}=hunter2`, `http://host/a?${name}=***`] as const,
+    (name): [string, string] => [`http://host/a?${name}=hunter2`, `http://host/a?${name}=***`],
   ),
   ['-headers Authorization: Basic hunter2', '-headers Authorization: ***'],
   ['{"Authorization":"Bearer hunter2","a":1}', '{"Authorization":"***","a":1}'],

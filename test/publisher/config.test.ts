@@ -20,7 +20,7 @@ function configFile(content: unknown): string {
 const DEFAULTS = {
   ...{ port: 8080, bind: '127.0.0.1', device: [], source: {}, peer: [], channel: {}, guide: [], push: {}, demo: false },
   ...{ discovery: 'auto', discoveryPort: 65_001, closeAfterMs: 0, startTimeoutMs: 15_000, stallTimeoutMs: 10_000 },
-  ...{ failoverAfterMs: 2_250, preferAfterMs: 60_000, restartCooldownMs: 30_000, maxProcesses: 32 },
+  ...{ failoverAfterMs: 2_250, preferAfterMs: 60_000, restartCooldownMs: 30_000, maxProcesses: 32, trustProxy: [] },
   ...{ maxViewers: 10_000, maxViewersTotal: 10_000, maxViewersPerAddress: 256, hardware: 'auto', deinterlace: true },
   ...{ hlsSegmentMs: 1_000, hlsSegments: 8, hlsRing: 'memory', hlsIdleMs: 15_000, preview: true },
   ...{ log: 'pretty', logLevel: 'info' },
@@ -111,6 +111,11 @@ describe('the configuration', () => {
       ['--guide', 'file://nas/g.xml'],
       /^--guide must be the http\(s\) URL or the file .*received "file:\/\/nas\/g.xml"$/,
     ],
+    [
+      ['--trust-proxy', '10.0.0.0/33'],
+      '--trust-proxy must be the IP address or network (10.0.0.0/8) of a reverse proxy, received "10.0.0.0/33"',
+    ],
+    [['--trust-proxy', 'nginx'], '--trust-proxy must be the IP address or network (10.0.0.0/8)'],
     [['--guide', 'http://'], /^--guide must be the http/],
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
     [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],

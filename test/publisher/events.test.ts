@@ -231,7 +231,7 @@ describe('the feed', () => {
     const log = new EventLog('run', 5);
     const feed = new LiveFeed({ take } as unknown as Overviews, log, maxUnreadBytes);
     const server = createServer((request, response) =>
-      feed.join(response, request.headers['last-event-id'] as string | undefined),
+      feed.join(response, '127.0.0.1', request.headers['last-event-id'] as string | undefined),
     );
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -1,10 +1,9 @@
-import type { IncomingMessage } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { HlsStream } from '../../examples/publisher/hls/hls-stream.ts';
 import { newSessionId, Sessions } from '../../examples/publisher/hls/sessions.ts';
 import { Viewers } from '../../examples/publisher/http/viewers.ts';
 
-const request = { socket: { remoteAddress: '127.0.0.1' } } as IncomingMessage;
+const client = '127.0.0.1';
 const viewers = new Viewers(() => ({ maxViewers: 10, maxViewersTotal: 10, maxViewersPerAddress: 10 }));
 
 /** Counts who uses it, in the place of one that cuts. */
@@ -23,7 +22,7 @@ class Stream {
 }
 
 function visit(sessions: Sessions, id: string, stream: Stream, channel = '5.1'): void {
-  const place = sessions.enter(id, request, channel);
+  const place = sessions.enter(id, client, channel);
   if (!(Symbol.dispose in place)) throw new Error(place.detail);
   sessions.watch(id, stream as unknown as HlsStream);
   place[Symbol.dispose]();
@@ -67,7 +66,7 @@ describe('a session of HLS', () => {
 
   it('that was given nothing is over with its last request', () => {
     using sessions = new Sessions(viewers, () => 1_000);
-    const requests = [1, 2].map(() => sessions.enter('from an address', request, '5.1') as Disposable);
+    const requests = [1, 2].map(() => sessions.enter('from an address', client, '5.1') as Disposable);
     requests[0]?.[Symbol.dispose]();
     expect(viewers.total).toBe(1);
     requests[1]?.[Symbol.dispose]();

@@ -68,6 +68,45 @@ describe('connections that say nothing', () => {
   });
 });
 
+it('a fault of the system or of the program while it serves costs nobody else anything, and is told', async () => {
+  const failing = `
+    const { Server } = await import('node:net');
+    const { Overviews } = await import('./examples/publisher/http/overview.ts');
+    const { listen } = Server.prototype;
+    Server.prototype.listen = function (...place) {
+      process.on('SIGUSR2', () => this.emit('error', new Error('accept ENFILE')));
+      return listen.apply(this, place);
+    };
+    Overviews.prototype.locks = () => Promise.reject(new Error('on purpose http://me:hunter2@h/'));
+  `;
+  const args = ['--source', 'a=/nowhere.ts', '--lock-dir', temporaryDirectory()];
+  await using publisher = await PublisherProcess.start(args, {}, failing);
+  for (const count of [1, 2]) {
+    publisher.kill('SIGUSR2');
+    await publisher.says(new RegExp(`(a connection could not be taken: accept ENFILE[^]*){${count}}`));
+  }
+  const { status, json } = await ask(`${publisher.url}/api/locks?token=hunter2`);
+  expect([status, json.detail]).toEqual([500, 'on purpose http://***@h/']);
+  expect(publisher.output).toContain('ERROR GET /api/locks?token=*** failed: on purpose http://***@h/\n');
+  expect((await ask(`${publisher.url}/healthz`)).status).toBe(200);
+});
+
+describe('behind a proxy that is trusted', () => {
+  it('viewers are counted by the address that it names, and its connections are not those of one address', async () => {
+    const limits = ['--max-viewers-total', '100', '--max-viewers-per-address', '1'];
+    await using publisher = await publish('--trust-proxy', '127.0.0.1', ...limits);
+    const left = await idle(publisher.url, 550);
+    const watch = (by: string) =>
+      fetch(`${publisher.url}/channels/5.1.ts`, { headers: { 'X-Forwarded-For': by }, signal: leave.signal });
+    const leave = new AbortController();
+    const statuses = [];
+    for (const by of ['10.0.0.1', '10.0.0.2', '10.0.0.2']) statuses.push((await watch(by)).status);
+    expect(statuses).toEqual([200, 200, 429]);
+    expect(left()).toBe(550);
+    leave.abort();
+  });
+});
+
 describe('a publisher that is full', () => {
   it('of viewers of one channel answers one more with 429, and those it has stay', async () => {
     await using publisher = await publish('--max-viewers', '1');

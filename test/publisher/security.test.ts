@@ -1,10 +1,12 @@
 import { once } from 'node:events';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { misdirected } from '../../examples/publisher/http/host-guard.ts';
+import { TokenGate } from '../../examples/publisher/http/token-gate.ts';
+import { TrustedProxies } from '../../examples/publisher/http/trusted-proxies.ts';
 import { eventually } from '../support/eventually.ts';
 import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -20,7 +22,7 @@ beforeAll(async () => {
   simulator = await HdhomerunSimulator.start();
   const args = ['--device', simulator.url, '--lock-dir', lockDir];
   const env = { HOLDFAST_PUBLISHER_OPERATOR_TOKEN: TOKEN };
-  publisher = await PublisherProcess.start(args, env);
+  publisher = await PublisherProcess.start([...args, '--trust-proxy', '127.0.0.1'], env);
   readOnly = await PublisherProcess.start(args);
   await publisher.says(/3 channels/);
 });
@@ -31,8 +33,12 @@ afterAll(async () => {
   await simulator.close();
 });
 
-function post(path: string, token?: string, of: PublisherProcess = publisher): Promise<Answer> {
-  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+/** @param by whom a proxy of this host says that it comes from */
+function post(path: string, token?: string, of: PublisherProcess = publisher, by?: string): Promise<Answer> {
+  const headers = {
+    ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+    ...(by !== undefined && { 'X-Forwarded-For': by }),
+  };
   return ask(of.url + path, { method: 'POST', headers });
 }
 
@@ -91,13 +97,67 @@ describe('the operator', () => {
     expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST']);
   });
 
-  it('who guesses is told to wait, and so is who guesses right then', async () => {
-    const answers = [];
-    for (let count = 0; count < 6; count += 1)
-      answers.push((await post('/api/channels/5.1/stop', `guess-${count}`)).status);
-    expect(answers.at(-1)).toBe(429);
-    const { status, headers } = await post('/api/channels/5.1/stop', TOKEN);
+  it('who guesses is told to wait, and so is who guesses right then; each guess is logged', async () => {
+    const guess = (token: string) => post('/api/channels/5.1/stop', token);
+    // Whatever was tried before: what is sent again is no guess.
+    await eventually(async () => expect((await guess(crypto.randomUUID())).status).toBe(429));
+    const { status, headers } = await guess(TOKEN);
     expect([status, headers.get('retry-after')]).toEqual([429, '12']);
+    expect(publisher.output).toContain('WARN 127.0.0.1 sent a token that is not that of --operator-token');
+    const other = await post('/api/channels/5.1/stop', TOKEN, publisher, '127.0.0.2');
+    expect(other.status).toBe(202);
+  });
+});
+
+describe('a token that was wrong before', () => {
+  const gate = () => {
+    const wrong: string[] = [];
+    let token = TOKEN;
+    const made = new TokenGate(
+      '--operator-token',
+      () => token,
+      (who) => wrong.push(who),
+    );
+    const send = (given: string, client = '10.0.0.1') => {
+      const request = { headers: { authorization: `Bearer ${given}` } } as IncomingMessage;
+      return made.refusal({ request, client })?.status ?? 202;
+    };
+    const change = (next: string) => {
+      token = next;
+    };
+    return { send, change, wrong };
+  };
+
+  it('is no guess when it comes again: a script with an old token keeps nobody out', () => {
+    const { send, wrong } = gate();
+    expect(Array.from({ length: 50 }, () => send('the-token-of-last-year'))).toEqual(Array(50).fill(401));
+    expect([send(TOKEN), wrong.length]).toEqual([202, 1]);
+    expect(['a', 'b', 'c', 'd', 'e'].map((guess) => send(guess))).toEqual([401, 401, 401, 401, 429]);
+    expect([send('a'), send(TOKEN), send(TOKEN, '10.0.0.2')]).toEqual([401, 429, 202]);
+  });
+
+  it('is right as soon as it is the one that is configured', () => {
+    const { send, change } = gate();
+    expect(send('the-token-of-next-year')).toBe(401);
+    change('the-token-of-next-year');
+    expect([send('the-token-of-next-year'), send(TOKEN)]).toEqual([202, 401]);
+  });
+});
+
+describe('a reverse proxy that is trusted', () => {
+  it.each<[string, string, string[], string]>([
+    ['10.0.0.1', '203.0.113.7', [], '10.0.0.1'],
+    ['10.0.0.1', '203.0.113.7', ['10.0.0.1'], '203.0.113.7'],
+    ['::ffff:10.0.0.1', '203.0.113.7:4711', ['10.0.0.0/8'], '203.0.113.7'],
+    ['10.0.0.2', '203.0.113.7', ['10.0.0.1'], '10.0.0.2'],
+    ['10.0.0.1', '6.6.6.6, 203.0.113.7', ['10.0.0.1'], '203.0.113.7'],
+    ['10.0.0.1', '6.6.6.6, 203.0.113.7, 10.0.0.9', ['10.0.0.0/8'], '203.0.113.7'],
+    ['2001:db8::1', '[2001:db8:7::1]:443', ['2001:db8::/48'], '2001:db8:7::1'],
+    ['10.0.0.1', 'unknown', ['10.0.0.1'], '10.0.0.1'],
+    ['10.0.0.1', '', ['10.0.0.1'], '10.0.0.1'],
+  ])('of %s says who asks (%j, trusted %j): %s', (remoteAddress, forwarded, trusted, client) => {
+    const request = { socket: { remoteAddress }, headers: { 'x-forwarded-for': forwarded } };
+    expect(new TrustedProxies(() => trusted).clientOf(request as unknown as IncomingMessage)).toBe(client);
   });
 });
 

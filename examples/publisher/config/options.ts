@@ -61,6 +61,10 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
   maxViewers: { value: COUNT, help: 'viewers of one channel (10000)' },
   maxViewersTotal: { value: COUNT, help: 'viewers of all channels (10000)' },
   maxViewersPerAddress: { value: COUNT, help: 'viewers from one address, or one /64 of IPv6 (256)' },
+  trustProxy: {
+    value: '<address>',
+    help: 'of a reverse proxy, or of its network: who asks is whom it names in X-Forwarded-For; may be repeated',
+  },
 
   hardware: { value: '<auto|none|vaapi|qsv|nvenc|v4l2m2m>', help: 'what encodes (auto: what works here)' },
   deinterlace: { help: 'deinterlace what is encoded (true); --no-deinterlace to leave it' },
@@ -82,7 +86,7 @@ export const OPTIONS: Readonly<Record<keyof Config, Explained>> = {
 };
 
 /** Options that are lists, and those that are objects by id: what several places say of them is joined. */
-export const LISTS = ['device', 'peer', 'guide'] as const;
+export const LISTS = ['device', 'peer', 'guide', 'trustProxy'] as const;
 export const OBJECTS = ['source', 'channel', 'push'] as const;
 
 export function isNumeric(option: string): boolean {

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { sourceKey } from 'holdfast';
 import { z } from 'zod';
 import { correctedDeviceId, isValidDeviceId } from '../../hdhomerun/index.ts';
+import { isProxy } from '../http/trusted-proxies.ts';
 import type { LogFormat, LogLevel } from '../log.ts';
 
 /** What a channel id may be: it is part of a path, and the router takes no longer ones. */
@@ -68,6 +69,7 @@ export const PUSH_FIELDS: readonly string[] = Object.keys(pushFields);
 
 const deviceIdForm = '8 hex digits whose last has the checksum of the others';
 const deviceForm = 'an IP address, a host name or an http URL';
+const proxyForm = 'the IP address or network (10.0.0.0/8) of a reverse proxy';
 const advertiseForm = 'an http(s) URL without a password';
 const peerForm = 'the http(s) URL of another publisher';
 const guideForm = 'the http(s) URL or the file (a path, or file:///path) of an XMLTV document, or "device"';
@@ -132,6 +134,7 @@ export interface Config {
   readonly maxViewers: number;
   readonly maxViewersTotal: number;
   readonly maxViewersPerAddress: number;
+  readonly trustProxy: readonly string[];
 
   readonly hardware: Hardware;
   readonly deinterlace: boolean;
@@ -187,6 +190,7 @@ export const schema: z.ZodType<Config> = z.strictObject({
   maxViewers: whole(1, 1_000_000).default(10_000),
   maxViewersTotal: whole(1, 1_000_000).default(10_000),
   maxViewersPerAddress: whole(1, 1_000_000).default(256),
+  trustProxy: z.array(z.string(proxyForm).refine(isProxy, proxyForm), 'a list').default([]),
 
   hardware: oneOf(HARDWARE).default('auto'),
   deinterlace: yesNo.default(true),

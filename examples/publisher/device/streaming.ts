@@ -4,7 +4,7 @@ import type { Channel } from '../channel/channel.ts';
 import { type Failure, failureOf } from '../failure.ts';
 import { sendFailure } from '../http/responses.ts';
 import type { Exchange } from '../http/router.ts';
-import { isRefused, plainAddress, type Viewers } from '../http/viewers.ts';
+import { isRefused, type Viewers } from '../http/viewers.ts';
 import { asDevice } from './device-headers.ts';
 import { isProtected, type PublishedDevice } from './published-device.ts';
 import { type Refusal, refusal, refusalOf } from './refusals.ts';
@@ -32,20 +32,19 @@ export async function streamAsDevice(exchange: Exchange, parts: StreamParts, tun
 }
 
 async function serve(
-  { request, response }: Exchange,
+  { response, client }: Exchange,
   wanted: StreamRequest,
   { device, viewers }: StreamParts,
   tuner: number | undefined,
 ): Promise<void> {
   const { channel, number } = wanted.entry;
   const watched = outputOf(wanted);
-  const address = plainAddress(request.socket.remoteAddress ?? '');
   // A tuner that is asked for by its number and serves another is that, whatever else could be said of the channel.
-  const use = tuneTo(device, channel, { address, tuner });
+  const use = tuneTo(device, channel, { address: client, tuner });
   if (isRefusal(use)) return refuse(response, number, use);
   using _use = use;
   const place =
-    channel.relay.follow(response) ?? refusedNow(channel, watched) ?? viewers.admit(request, channel.entry.id);
+    channel.relay.follow(response) ?? refusedNow(channel, watched) ?? viewers.admit(client, channel.entry.id);
   if (isRefused(place)) return refuse(response, number, refusalOf(place));
   using _place = place;
   response.setHeader('X-HDHomeRun-Resource', use.resource);

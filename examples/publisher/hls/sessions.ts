@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import type { Failure } from '../failure.ts';
 import { isRefused, type Viewers } from '../http/viewers.ts';
 import type { HlsStream } from './hls-stream.ts';
@@ -54,11 +53,11 @@ export class Sessions implements Disposable {
   }
 
   /** For one request: the session goes on, or begins; or why it may not. */
-  enter(id: string, request: IncomingMessage, channel: string): Disposable | Failure {
+  enter(id: string, client: string, channel: string): Disposable | Failure {
     const known = this.#byId.get(id);
     if (known?.channel === channel) return this.#use(id, known);
     this.#leave(id);
-    const place = this.#viewers.admit(request, channel);
+    const place = this.#viewers.admit(client, channel);
     if (isRefused(place)) return place;
     const session = { channel, place, requests: 0, timer: undefined, watched: undefined };
     this.#byId.set(id, session);

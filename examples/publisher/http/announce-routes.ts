@@ -20,8 +20,8 @@ export interface AnnounceDesk {
 export function announceRoutes({ announcements, gate, baseUrl }: AnnounceDesk): Routes {
   const forPublishers = (handler: Handler): Handler => {
     return (exchange) => {
-      const { request, response } = exchange;
-      const refusal = gate.refusal(request);
+      const { response } = exchange;
+      const refusal = gate.refusal(exchange);
       if (!refusal) return handler(exchange);
       // What was sent is not read: the connection can't be used again.
       response.setHeader('Connection', 'close');

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { TrustedProxies } from './trusted-proxies.ts';
 import { householdOf, type ViewerLimits } from './viewers.ts';
 
 /** Beside those of viewers: for pages, the API and metrics. */
@@ -9,19 +10,23 @@ const LEFT_TO_OTHERS = 100;
 /** Why a connection was closed before it had said anything. */
 export type TooMany = 'total' | 'address';
 
-/** Counts connections, those that say nothing too, and closes one that is too many: of all, or of one address. */
+type Limits = Pick<ViewerLimits, 'maxViewersTotal' | 'maxViewersPerAddress'>;
+
+/**
+ * Counts connections, those that say nothing too, and closes one that is too many: of all, or of one address. Those of a
+ * trusted proxy are of many.
+ */
 export class Connections {
-  readonly #limits: () => Pick<ViewerLimits, 'maxViewersTotal' | 'maxViewersPerAddress'>;
+  readonly #limits: () => Limits;
+  readonly #proxies: TrustedProxies;
   readonly #onRefused: (why: TooMany, detail: string) => void;
   readonly #byAddress = new Map<string, number>();
   #total = 0;
 
   /** @param limits asked for each, so that they can change */
-  constructor(
-    limits: () => Pick<ViewerLimits, 'maxViewersTotal' | 'maxViewersPerAddress'>,
-    onRefused: (why: TooMany, detail: string) => void,
-  ) {
+  constructor(limits: () => Limits, proxies: TrustedProxies, onRefused: (why: TooMany, detail: string) => void) {
     this.#limits = limits;
+    this.#proxies = proxies;
     this.#onRefused = onRefused;
   }
 
@@ -43,7 +48,7 @@ export class Connections {
       this.#onRefused('total', `there are ${total} connections, ${SPARE} more than --max-viewers-total`);
       return true;
     }
-    if ((this.#byAddress.get(address) ?? 0) < ofOne) return false;
+    if ((this.#byAddress.get(address) ?? 0) < ofOne || this.#proxies.has(address)) return false;
     this.#onRefused('address', `${address} has ${ofOne} connections; see --max-viewers-per-address`);
     return true;
   }

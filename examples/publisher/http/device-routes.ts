@@ -100,12 +100,9 @@ async function changeLineup(exchange: Exchange, room: DeviceRoom): Promise<void>
   response.writeHead(200, { 'Content-Length': 0 }).end();
 }
 
-async function changeFavorite(
-  { request, response }: Exchange,
-  favorite: string,
-  { device, gate }: DeviceRoom,
-): Promise<void> {
-  const refused = gate.refusal(request);
+async function changeFavorite(exchange: Exchange, favorite: string, { device, gate }: DeviceRoom): Promise<void> {
+  const { response } = exchange;
+  const refused = gate.refusal(exchange);
   if (refused) return sendRefusal(response, refused);
   // A plus is a blank in a query, unless it is written %2B; players write it as it is.
   const mark = favorite.charAt(0).replace(' ', '+') as Mark;

@@ -30,19 +30,19 @@ export function eventsRoutes({ overviews, feed, events }: Told): Routes {
 }
 
 function stream(exchange: Exchange, feed: LiveFeed): void {
-  const { request, response } = exchange;
+  const { request, response, client } = exchange;
   if (request.method === 'HEAD') {
     response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8' }).end();
     return;
   }
-  if (feed.isFullFor(request)) {
+  if (feed.isFullFor(client)) {
     response.setHeader('Retry-After', RETRY_SECONDS);
     const detail =
       'too many dashboards are open, of all or of this address, or this publisher stops; /api/overview tells the same once';
     sendProblem(response, { status: 503, title: 'No more event streams', detail });
     return;
   }
-  feed.join(response, lastKnown(exchange));
+  feed.join(response, client, lastKnown(exchange));
 }
 
 /** A browser sends the header when it comes again by itself, and can't be told to when a page opens the stream anew. */

@@ -55,9 +55,9 @@ function visit(exchange: Exchange, desk: HlsDesk, serve: (visit: Visit) => unkno
   return notFound(response, 'Unknown channel', detail);
 }
 
-function sessionOf({ request, query, parameters }: Exchange): string {
+function sessionOf({ client, query, parameters }: Exchange): string {
   const given = query.get('session') ?? '';
-  return isSessionId(given) ? given : `${parameters.id} ${parameters.profile} ${request.socket.remoteAddress}`;
+  return isSessionId(given) ? given : `${parameters.id} ${parameters.profile} ${client}`;
 }
 
 function goneSignal(response: ServerResponse): AbortSignal {
@@ -147,9 +147,9 @@ async function started(visit: Visit, serve: () => Promise<void>): Promise<void> 
 
 /** Whoever asks for something is a viewer. */
 async function entered({ exchange, channel, hls, session }: Visit, serve: () => Promise<void>): Promise<void> {
-  const { request, response } = exchange;
+  const { response, client } = exchange;
   const { id } = channel.entry;
-  const place = hls.sessions.enter(session, request, id);
+  const place = hls.sessions.enter(session, client, id);
   let failure = isRefused(place) ? place : undefined;
   using _place = isRefused(place) ? undefined : place;
   try {

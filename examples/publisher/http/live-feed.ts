@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { EventLog } from '../events.ts';
 import { EventStream, format, HEARTBEAT } from './event-stream.ts';
 import type { Overview, Overviews } from './overview.ts';
@@ -57,18 +57,19 @@ export class LiveFeed implements Disposable {
     return this.#clients.size + this.#waiting.size;
   }
 
-  isFullFor({ socket }: IncomingMessage): boolean {
-    const address = householdOf(socket.remoteAddress ?? '');
-    const own = [...this.#clients, ...this.#waiting].filter((client) => client.address === address);
+  /** @param client the address of who asks */
+  isFullFor(client: string): boolean {
+    const address = householdOf(client);
+    const own = [...this.#clients, ...this.#waiting].filter((other) => other.address === address);
     return this.#isClosed || this.size >= MAX_CLIENTS || own.length >= MAX_OF_ADDRESS;
   }
 
   /** @param after the id of the last event that the client knows */
-  join(response: ServerResponse, after: string | undefined): void {
-    const address = householdOf(response.req.socket.remoteAddress ?? '');
-    const client = { stream: new EventStream(response, this.#maxUnreadBytes), address, after };
-    this.#waiting.add(client);
-    response.on('close', () => this.#leave(client));
+  join(response: ServerResponse, client: string, after: string | undefined): void {
+    const stream = new EventStream(response, this.#maxUnreadBytes);
+    const joined = { stream, address: householdOf(client), after };
+    this.#waiting.add(joined);
+    response.on('close', () => this.#leave(joined));
     this.#timers ??= this.#start();
     void this.#look();
   }

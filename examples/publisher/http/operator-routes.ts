@@ -29,12 +29,9 @@ export function operatorRoutes({ channels, gate, log }: OperatorDesk): Routes {
   };
 }
 
-function admitted(
-  { request, response, parameters }: Exchange,
-  channels: Channels,
-  gate: TokenGate,
-): Channel | undefined {
-  const refusal = gate.refusal(request);
+function admitted(exchange: Exchange, channels: Channels, gate: TokenGate): Channel | undefined {
+  const { response, parameters } = exchange;
+  const refusal = gate.refusal(exchange);
   if (refusal) {
     sendRefusal(response, refusal);
     return undefined;

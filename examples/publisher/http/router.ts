@@ -8,6 +8,7 @@ import type { Config } from '../config/config.ts';
 import { PROFILES } from '../config/schema.ts';
 import type { PublishedDevice } from '../device/published-device.ts';
 import type { Catalogue } from '../directory/catalogue.ts';
+import type { Logger } from '../log.ts';
 import type { Outputs } from '../outputs.ts';
 import { isProfile } from '../pipeline/profiles.ts';
 import type { Readiness } from '../readiness.ts';
@@ -21,6 +22,7 @@ import { outputRoutes } from './output-routes.ts';
 import { send, sendJson, sendProblem, setSecurityHeaders } from './responses.ts';
 import { streamChannel } from './stream.ts';
 import type { TokenGate } from './token-gate.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 import type { Viewers } from './viewers.ts';
 import { publicStream } from './views.ts';
 
@@ -28,6 +30,7 @@ import { publicStream } from './views.ts';
 export interface RouterOptions {
   readonly channels: Channels;
   readonly viewers: Viewers;
+  readonly proxies: TrustedProxies;
   /** This publisher as an HDHomeRun. */
   readonly device: PublishedDevice;
   readonly config: () => Config;
@@ -39,6 +42,8 @@ export interface RouterOptions {
   /** What the addresses of channels begin with, as others see this publisher. */
   readonly baseUrl: () => string;
   readonly readiness: Readiness;
+  /** What could not be answered by a fault of this program is told there. */
+  readonly log: Logger;
   /** Who may change something. */
   readonly operator: OperatorDesk;
   /** Who may announce channels. */
@@ -53,6 +58,8 @@ export interface Exchange {
   readonly response: ServerResponse;
   readonly parameters: Readonly<Record<string, string | undefined>>;
   readonly query: URLSearchParams;
+  /** The address of who asks. */
+  readonly client: string;
 }
 
 export type Handler = (exchange: Exchange) => unknown;
@@ -67,10 +74,11 @@ export function createRouter(options: RouterOptions): RequestListener {
   });
   for (const [route, handler] of Object.entries(routesOf(options))) {
     const [method, path] = route.split(' ') as [HTTPMethod, string];
-    router.on(method === 'GET' ? ['GET', 'HEAD'] : method, path, (request, answer, parameters) => {
-      const response = answer as ServerResponse;
+    router.on(method === 'GET' ? ['GET', 'HEAD'] : method, path, (given, answer, parameters) => {
+      const [request, response] = [given as IncomingMessage, answer as ServerResponse];
       const query = new URLSearchParams(/\?.*/s.exec(request.url ?? '')?.[0]);
-      return handle(response, () => handler({ request: request as IncomingMessage, response, parameters, query }));
+      const client = options.proxies.clientOf(request);
+      return handle({ request, response, parameters, query, client }, handler, options.log);
     });
   }
   return (request, response) => {
@@ -118,13 +126,13 @@ function assetRoutes(): Routes {
 }
 
 function channelFile(exchange: Exchange, { channels, viewers }: RouterOptions): Promise<void> | undefined {
-  const { request, response, parameters, query } = exchange;
+  const { response, parameters, query } = exchange;
   const { file = '' } = parameters;
   const id = /^([A-Za-z0-9._-]+)\.ts$/.exec(file)?.[1];
   const channel = id === undefined ? undefined : channels.get(id);
   const profile = query.get('profile') ?? undefined;
   if (profile !== undefined && !isProfile(profile)) return unknownProfile(response, profile);
-  if (channel) return streamChannel(request, response, { channel, viewers, profile });
+  if (channel) return streamChannel(exchange, { channel, viewers, profile });
   const known = [...channels].map(({ entry }) => entry.id).slice(0, 20);
   const detail = `no channel has the path /channels/${file.slice(0, 100)}; see /api/channels`;
   sendProblem(response, { status: 404, title: 'Unknown channel', detail, known });
@@ -146,11 +154,15 @@ function sendReadiness(response: ServerResponse, readiness: Readiness): void {
   sendJson(response, { ready, reasons, warnings: readiness.warnings() }, ready ? 200 : 503);
 }
 
-async function handle(response: ServerResponse, work: () => unknown): Promise<void> {
+async function handle(exchange: Exchange, handler: Handler, log: Logger): Promise<void> {
+  const { request, response } = exchange;
   try {
-    await work();
+    await handler(exchange);
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
+    // Who asked may have gone in the middle of it.
+    if (!response.destroyed)
+      log.error({ err: error }, `${request.method} ${request.url?.slice(0, 200)} failed: ${detail}`);
     if (response.headersSent) response.destroy();
     else sendProblem(response, { status: 500, title: 'Internal error', detail: redactCredentials(detail) });
   }

@@ -22,6 +22,14 @@ const LIMITS = {
   requireHostHeader: true,
 } as const;
 
+/** Who is served, and who is told that somebody could not be. */
+export interface Desk {
+  readonly connections: Connections;
+  readonly listener: RequestListener;
+  /** A connection could not be taken; the others stay. */
+  readonly onError: (error: Error) => void;
+}
+
 /** The HTTP server of the publisher. */
 export class HttpServer implements AsyncDisposable {
   readonly #server: Server;
@@ -29,13 +37,15 @@ export class HttpServer implements AsyncDisposable {
   #stopped: Promise<void> | undefined;
 
   /** @throws StartError that says what to do if the place can't be had. */
-  static async listen(place: Place, connections: Connections, listener: RequestListener): Promise<HttpServer> {
+  static async listen(place: Place, { connections, listener, onError }: Desk): Promise<HttpServer> {
     const server = createServer(LIMITS, listener);
     server.on('connection', (socket) => connections.admit(socket));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.once('error', (error) => reject(listenError(error, place)));
+    const refuse = (error: NodeJS.ErrnoException) => reject(listenError(error, place));
+    server.once('error', refuse);
     server.listen(place.port, place.bind, resolve);
     await promise;
+    server.off('error', refuse).on('error', onError);
     return new HttpServer(server, place.bind);
   }
 

@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Channel } from '../channel/channel.ts';
 import type { Profile } from '../config/schema.ts';
 import { failureOf } from '../failure.ts';
 import { sendFailure } from './responses.ts';
+import type { Exchange } from './router.ts';
 import { isRefused, type Viewers } from './viewers.ts';
 
 /** What is watched, and who counts those who do. */
@@ -14,14 +14,10 @@ export interface StreamDesk {
 }
 
 /** Gives a viewer the channel until one of them ends; before the first byte a failure can still be told. */
-export async function streamChannel(
-  request: IncomingMessage,
-  response: ServerResponse,
-  desk: StreamDesk,
-): Promise<void> {
+export async function streamChannel({ response, client }: Exchange, desk: StreamDesk): Promise<void> {
   const { channel, viewers, profile = channel.entry.profile ?? 'copy' } = desk;
   const watched = profile === 'copy' ? channel : channel.renditions.get(profile);
-  const place = channel.relay.follow(response) ?? watched.refused ?? viewers.admit(request, channel.entry.id);
+  const place = channel.relay.follow(response) ?? watched.refused ?? viewers.admit(client, channel.entry.id);
   if (isRefused(place)) {
     sendFailure(response, channel.entry.id, place);
     return;

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { isIPv6 } from 'node:net';
 import type { Failure } from '../failure.ts';
 
@@ -34,9 +33,13 @@ export class Viewers {
     return this.#byChannel.get(channel) ?? 0;
   }
 
-  /** A place for one viewer, until it is disposed; or why there is none. */
-  admit(request: IncomingMessage, channel: string): Disposable | Failure {
-    const address = householdOf(request.socket.remoteAddress ?? '');
+  /**
+   * A place for one viewer, until it is disposed; or why there is none.
+   *
+   * @param client the address of who asks
+   */
+  admit(client: string, channel: string): Disposable | Failure {
+    const address = householdOf(client);
     return this.#refusal(channel, address) ?? this.#enter(channel, address);
   }
 
