@@ -43,8 +43,15 @@ afterEach(async () => {
   vi.restoreAllMocks();
 });
 
-function publish(changes: { maxProcesses?: number; ffmpeg?: () => string; startTimeoutMs?: number } = {}): void {
-  const { maxProcesses = 8, ffmpeg = findFfmpeg, startTimeoutMs = promisedMs(5_000) } = changes;
+interface Changes {
+  maxProcesses?: number;
+  ffmpeg?: () => string;
+  startTimeoutMs?: number;
+  preferAfterMs?: number;
+}
+
+function publish(changes: Changes = {}): void {
+  const { maxProcesses = 8, ffmpeg = findFfmpeg, startTimeoutMs = promisedMs(5_000), preferAfterMs = 60_000 } = changes;
   const log = createLog('json');
   controls = createControls({ maxProcesses, restartCooldownMs: 0 }, log);
   const times = {
@@ -52,7 +59,7 @@ function publish(changes: { maxProcesses?: number; ffmpeg?: () => string; startT
     startTimeoutMs,
     stallTimeoutMs: 10_000,
     failoverAfterMs: 2_500,
-    preferAfterMs: 60_000,
+    preferAfterMs,
   };
   const encoding = { deinterlace: true, encoders: new HardwareEncoders({ wanted: () => 'none', ffmpeg, log }) };
   channels = new Channels({ lockDir, ...times, ...encoding, ffmpeg, controls }, log);
@@ -229,6 +236,24 @@ describe('a channel whose first source', () => {
       { state: 'ok' },
     ]);
     expect(channel.refusal).toBeUndefined();
+  });
+
+  it('seems well again and hangs has a third of the time to start, and the next is read on', async () => {
+    publish({ preferAfterMs: 1_000, startTimeoutMs: 4_500 });
+    let isUp = true;
+    const recording = readFileSync(one as string);
+    const address = await serve(({ method }, response) => {
+      if (method === 'HEAD') response.end();
+      else if (isUp) response.writeHead(200, { 'Content-Type': 'video/mp2t' }).end(recording);
+    });
+    const channel = channelOf(`http://${address}/live`, two as string);
+    await watch(channel).live;
+    isUp = false;
+    await eventually(() => expect(channel.sources[0]?.why).toMatch(/did not answer within/), patienceMs(10_000));
+    const [, withinMs] = /within (\d+) ms/.exec(channel.sources[0]?.why ?? '') ?? [];
+    expect(Number(withinMs)).toBeLessThanOrEqual((0.9 * 4_500) / 3);
+    await eventually(() => expect([channel.hub.state, channel.reading?.index]).toEqual(['live', 1]), patienceMs(5_000));
+    expect(channel.hub.subscribers).toBe(1);
   });
 
   it('failed is read again, as soon as it may be, if another process holds the next', async () => {

@@ -113,9 +113,9 @@ export class SourceEntry implements ListedSource {
     this.#transition(OK);
   }
 
-  opening(hasOtherThatIsWell: boolean): void {
+  opening(isReturn: boolean): void {
     this.#liveSince = undefined;
-    this.#isReturn = this.#health.name !== 'ok' && hasOtherThatIsWell;
+    this.#isReturn = isReturn;
   }
 
   live(now: number): void {

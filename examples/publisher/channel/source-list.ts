@@ -116,7 +116,14 @@ export class SourceList {
     const entry = this.#find(key);
     if (!entry) return;
     this.#reading = entry;
-    entry.opening(this.#entries.some((other) => other !== entry && other.state === 'ok'));
+    entry.opening(this.isReturn(entry));
+  }
+
+  /** Whether it is tried again, as it is preferred to another that has not failed. */
+  isReturn({ key }: ListedSource): boolean {
+    const entry = this.#find(key);
+    if (!entry || entry.state === 'ok') return false;
+    return this.#entries.some((other) => other !== entry && other.state === 'ok');
   }
 
   live(now: number): void {

@@ -68,9 +68,12 @@ export class SourceWalk {
       const [next] = left;
       const isTooLate = tried.length > 0 && leftMs < Math.min(LEAST_SHARE_MS, totalMs / 10);
       if (!next || isTooLate) throw outcomeOf(tried, id, list);
-      const fairMs = Math.max(leftMs / left.length, Math.min(FAIR_SHARE_MS, totalMs / 3));
+      const fairMs = Math.min(FAIR_SHARE_MS, totalMs / 3);
+      // One that is only tried again keeps waiting who could see another.
+      const shareMs = list.isReturn(next) ? fairMs : Math.max(leftMs / left.length, fairMs);
       try {
-        const read = await this.#attempt(next, name, { signal, startTimeoutMs: Math.max(1, Math.min(leftMs, fairMs)) });
+        const startTimeoutMs = Math.max(1, Math.min(leftMs, shareMs));
+        const read = await this.#attempt(next, name, { signal, startTimeoutMs });
         this.#passOver(tried);
         return read;
       } catch (error) {
