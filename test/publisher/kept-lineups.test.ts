@@ -7,6 +7,7 @@ import { LineupDevice } from '../../examples/publisher/directory/lineup-device.t
 import { type Remembered, remember } from '../../examples/publisher/directory/lineup-memory.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { eventually } from '../support/eventually.ts';
+import { TEN_TIMES_AS_FAST } from '../support/hasty-clock.ts';
 import { freePort } from '../support/ports.ts';
 import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -118,7 +119,7 @@ describe('a publisher whose device is down', () => {
       await publisher.says(/3 channels/);
       expect(simulator.url).toContain(String(httpPort));
     }
-    await using publisher = new PublisherProcess(['--port', '0', ...args]);
+    await using publisher = new PublisherProcess(['--port', '0', ...args], {}, TEN_TIMES_AS_FAST);
     await publisher.says(/dashboard: /, patienceMs(30_000));
     const stale = ['5.1', '7.1', '9.1'].map((id) => ({ id, stale: true, available: false }));
     expect(await streams(publisher)).toMatchObject(stale);

@@ -54,6 +54,7 @@ export class Announcements implements ChannelProvider, Disposable {
   #directory: Directory | undefined;
   #timer: NodeJS.Timeout | undefined;
   #carrying: Promise<void> | undefined;
+  #isClosed = false;
 
   /** @param instance of this publisher */
   constructor(instance: string) {
@@ -96,6 +97,7 @@ export class Announcements implements ChannelProvider, Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
   }
 
@@ -123,7 +125,7 @@ export class Announcements implements ChannelProvider, Disposable {
     await this.#directory?.refresh(this);
     clearTimeout(this.#timer);
     const next = Math.min(...[...this.#byId.values()].map(({ expiresAt }) => Number(expiresAt)));
-    if (next === Number.POSITIVE_INFINITY) return;
+    if (this.#isClosed || next === Number.POSITIVE_INFINITY) return;
     this.#timer = setTimeout(() => void this.#changed(), Math.max(0, next - Date.now()) + 1);
     this.#timer.unref();
   }

@@ -1,5 +1,7 @@
+import { Readable } from 'node:stream';
 import { redactCredentials } from 'holdfast';
 import { z } from 'zod';
+import { boundedText } from '../bounded-text.ts';
 import { authorizationOf } from '../source-address.ts';
 import type { ChannelProvider, Offer } from './directory.ts';
 import type { KeptLineups } from './kept-lineups.ts';
@@ -104,7 +106,9 @@ export class Peer implements ChannelProvider {
       await response.body?.cancel();
       throw new Error(`${this.name} answered ${response.status}; is it a publisher?`);
     }
-    return this.#parse(await boundedText(response, this.name));
+    const text = await boundedText(response.body ?? Readable.from([]), MAX_BYTES);
+    if (text === undefined) throw new Error(`the list of ${this.name} is larger than ${MAX_BYTES} bytes`);
+    return this.#parse(text);
   }
 
   #parse(text: string): z.infer<typeof document> {
@@ -143,15 +147,4 @@ function asStale({ readAt, streams, ...list }: PeerList): PeerList {
 /** Of what is stale: in the past, whatever the clock of the other says. */
 function date(iso: string | undefined): Date {
   return new Date(Math.min(Date.parse(iso ?? '') || 0, Date.now() - 1));
-}
-
-async function boundedText(response: Response, name: string): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error(`the list of ${name} is larger than ${MAX_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { redactCredentials } from 'holdfast';
+import { boundedText } from '../bounded-text.ts';
 import { type Announcement, type Announcements, announcement } from '../directory/announcements.ts';
 import { leadsHere } from './host-guard.ts';
 import { type Problem, sendJson, sendProblem } from './responses.ts';
@@ -48,7 +49,7 @@ export function announceRoutes({ announcements, gate, baseUrl }: AnnounceDesk): 
 const A_CIRCLE = refused(409, 'A circle', 'this url is one of this publisher itself');
 
 async function bodyOf(request: IncomingMessage): Promise<{ value: Announcement } | Problem> {
-  const text = await boundedText(request);
+  const text = await boundedText(request, MAX_BODY_BYTES);
   if (text === undefined) return refused(413, 'Too large', `the body may have ${MAX_BODY_BYTES} bytes`);
   try {
     const result = announcement.safeParse(JSON.parse(text));
@@ -63,15 +64,4 @@ async function bodyOf(request: IncomingMessage): Promise<{ value: Announcement }
 
 function refused(status: number, title: string, detail: string): Problem {
   return { status, title, detail };
-}
-
-async function boundedText(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
