@@ -117,6 +117,15 @@ describe('the configuration', () => {
     ],
     [['--trust-proxy', 'nginx'], '--trust-proxy must be the IP address or network (10.0.0.0/8)'],
     [['--guide', 'http://'], /^--guide must be the http/],
+    [
+      ['--guide', 'http://['],
+      /^--guide must be the http\(s\) URL or the file \(a path, .*or "device", received "http:\/\/\["$/,
+    ],
+    [['--guide', 'ftp://nas/g.xml'], /^--guide must be the http\(s\) URL or the file .*received "ftp:\/\/nas\/g.xml"$/],
+    [
+      ['--port', '65001'],
+      /^port and discoveryPort must differ, received 65001 for both: .*--port or --discovery-port, or --discovery off$/,
+    ],
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
     [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],
     [['--source', 'x=http://me:secret@h:port/'], '--source x must be an address that ffmpeg can read'],

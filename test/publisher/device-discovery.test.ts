@@ -14,13 +14,9 @@ import {
   HdhomerunSimulator,
   setVariable,
 } from '../../examples/hdhomerun/index.ts';
-import type { Channel } from '../../examples/publisher/channel/channel.ts';
 import type { Config } from '../../examples/publisher/config/config.ts';
 import { Presence } from '../../examples/publisher/device/presence.ts';
 import type { PublishedDevice } from '../../examples/publisher/device/published-device.ts';
-import { PublishedVariables } from '../../examples/publisher/device/variables.ts';
-import { VirtualTuners } from '../../examples/publisher/device/virtual-tuners.ts';
-import { plainAddress } from '../../examples/publisher/http/viewers.ts';
 import { debianProgram } from '../support/debian.ts';
 import { eventually } from '../support/eventually.ts';
 import { hasNamespaces } from '../support/namespace.ts';
@@ -108,6 +104,16 @@ describe('discovery', () => {
       expect(lines).toHaveLength(2);
     },
   );
+
+  it('says that HTTP has its port, if that is so', async () => {
+    const port = await takenPort();
+    const device = { deviceId: '1234ABC2' } as PublishedDevice;
+    const config = { bind: '127.0.0.1', discovery: 'on', discoveryPort: port } as Config;
+    await using presence = new Presence({ device, config: () => config, port }, pino({ enabled: false }));
+    await expect(presence.apply()).rejects.toThrow(
+      `cannot answer discovery on 127.0.0.1: port ${port} is that of HTTP here (EADDRINUSE); choose another with --discovery-port`,
+    );
+  });
 
   it('that is on does not start without its port, and leaves nothing behind', async () => {
     const port = await takenPort();
@@ -201,20 +207,6 @@ describe('the control port', () => {
     expect(await set('/tuner1/lockkey', 'none', 4711)).toBe('none');
     expect(await get('/tuner1/lockkey')).toBe('none');
   });
-});
-
-it('who locks a tuner by IPv4 through a socket of IPv6 may use it, and is told by that address', () => {
-  const tuners = new VirtualTuners([], () => 1);
-  const variables = new PublishedVariables({ tuners } as PublishedDevice);
-  const peer = '::ffff:192.168.1.5';
-  expect(variables.setTuner(0, 'lockkey', { value: '4711', lockKey: undefined, peer })).toBeUndefined();
-  expect(variables.tuner(0)?.lockkey).toBe('192.168.1.5');
-  const channel = { hub: { state: 'idle', stats: () => ({ bytesIn: 0 }) } } as unknown as Channel;
-  expect(tuners.takeNumber(0, channel, plainAddress('192.168.1.6'))).toBeUndefined();
-  using use = tuners.takeNumber(0, channel, plainAddress(peer));
-  expect(use?.resource).toBe('tuner0');
-  expect(tuners.states[0]?.address).toBe('192.168.1.5');
-  expect(plainAddress('2001:db8::5%eth0')).toBe('2001:db8::5');
 });
 
 describe.skipIf(!client)('the real hdhomerun_config', () => {

@@ -40,6 +40,7 @@ export function load(flags: Flags, env: NodeJS.ProcessEnv): Loaded {
     ),
   );
   const config = check({ ...joined(layers), ...tokensOf(layers, env) }, pathOf);
+  checkPorts(config);
   const isEmpty = [config.device, config.peer, Object.keys(config.source)].every(({ length }) => length === 0);
   const demo = isEmpty && path === undefined ? { demo: true } : {};
   return { config: { ...config, ...demo }, origins: originsOf(layers) };
@@ -73,6 +74,15 @@ function check(fields: unknown, where: Layer['where']): Config {
   const result = schema.safeParse(fields, { reportInput: true });
   if (result.success) return result.data;
   throw new UsageError(result.error.issues.map((issue) => complaintOf(issue, where)).join('\n'));
+}
+
+/** Discovery is UDP, but control is TCP on the same port, as HTTP is. */
+function checkPorts({ port, discovery, discoveryPort }: Config): void {
+  if (discovery === 'off' || port !== discoveryPort) return;
+  throw new UsageError(
+    `port and discoveryPort must differ, received ${port} for both: players control a device by TCP on the port of its ` +
+      'discovery, where HTTP would be; choose another with --port or --discovery-port, or --discovery off',
+  );
 }
 
 function originsOf(layers: readonly Layer[]): Record<string, string> {

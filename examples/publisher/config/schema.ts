@@ -226,10 +226,10 @@ function isHttpUrl(value: string): boolean {
   return /^https?:$/.test(urlOf(value)?.protocol ?? '');
 }
 
-/** A file on another host can't be read by its URL. */
+/** A file on another host can't be read by its URL. What has another scheme is no path, whatever else it is. */
 function isGuide(value: string): boolean {
   if (/^https?:/i.test(value)) return isHttpUrl(value);
-  if (!/^file:/i.test(value)) return true;
+  if (!/^file:/i.test(value)) return !/^[a-z][a-z0-9+.-]+:\/\//i.test(value);
   try {
     return fileURLToPath(value) !== '';
   } catch {

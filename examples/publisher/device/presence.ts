@@ -108,7 +108,7 @@ export class Presence implements AsyncDisposable {
       return true;
     } catch (error) {
       await this.#end();
-      const why = complaintOf(error as NodeJS.ErrnoException, port);
+      const why = complaintOf(error as NodeJS.ErrnoException, port, this.#parts.port);
       const isNews = this.#isNews(why);
       if (discovery === 'on') throw new StartError(`cannot answer discovery on ${bind}: ${why}`, { cause: error });
       if (isNews) this.#log.info(`discovery is off: ${why}; players find this publisher by its address`);
@@ -198,7 +198,10 @@ function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';
 }
 
-function complaintOf(error: NodeJS.ErrnoException, port: number): string {
+function complaintOf(error: NodeJS.ErrnoException, port: number, httpPort: number): string {
+  if (error.code === 'EADDRINUSE' && port === httpPort) {
+    return `port ${port} is that of HTTP here (EADDRINUSE); choose another with --discovery-port`;
+  }
   if (error.code === 'EADDRINUSE') {
     return `port ${port} is taken by another program, a device or publisher on this host (EADDRINUSE); see --discovery`;
   }
