@@ -12,13 +12,17 @@ import {
 /** Two key frames in a second, so that segments can be short. */
 const GROUP = '12';
 
-/** A simulator whose channels can be cut into segments of half a second, `--hls-segment-ms 500`, at next to no cost. */
-export async function quickSimulator(): Promise<HdhomerunSimulator> {
-  const args = recordedPictureArguments({ name: 'quick', toneHz: 440, width: 320, height: 180 }, 0.5);
+/** Eight seconds of small pictures. */
+export async function quickRecording(megabits = 0.5): Promise<Buffer> {
+  const args = recordedPictureArguments({ name: 'quick', toneHz: 440, width: 320, height: 180 }, megabits);
   const options = { encoding: 'buffer', maxBuffer: 64 * 1024 * 1024 } as const;
   const group = args.indexOf('-g') + 1;
-  const { stdout } = await promisify(execFile)(findFfmpeg(), args.with(group, GROUP), options);
-  return HdhomerunSimulator.start({ recording: stdout });
+  return (await promisify(execFile)(findFfmpeg(), args.with(group, GROUP), options)).stdout;
+}
+
+/** A simulator whose channels can be cut into segments of half a second, `--hls-segment-ms 500`, at next to no cost. */
+export async function quickSimulator(): Promise<HdhomerunSimulator> {
+  return HdhomerunSimulator.start({ recording: await quickRecording() });
 }
 
 /** A player of HLS, without a screen: asks for playlists and for every segment that is listed. */

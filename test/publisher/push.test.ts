@@ -1,32 +1,44 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket as NetSocket } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { PushTarget } from '../../examples/publisher/push/push-target.ts';
 import { ManagedChild } from '../../src/index.ts';
 import { eventually, throughout } from '../support/eventually.ts';
+import { freePort } from '../support/ports.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { inspectTransportStream, picturesIn, probe } from '../support/transport-stream.ts';
+import { quickRecording } from './hls-support.ts';
 import { ask, type Json, makeRecording, PublisherProcess, processesWith, Viewer } from './support.ts';
 
-const lockDir = temporaryDirectory(afterAll);
-let simulator: HdhomerunSimulator;
+let recording: Buffer;
+/** Of MPEG-2, which RTMP does not carry. */
+const tape = join(temporaryDirectory(afterAll), 'mpeg2.ts');
 
 beforeAll(async () => {
-  simulator = await HdhomerunSimulator.start();
+  [recording] = await Promise.all([quickRecording(2), makeRecording(tape)]);
 });
 
-afterAll(async () => {
-  await simulator.close();
-});
-
-function start(push: Record<string, object>, ...more: readonly string[]): Promise<PublisherProcess> {
+/** A device with a publisher of its own. */
+async function house(push: Record<string, object>, { onTestFinished }: TestContext, ...more: readonly string[]) {
+  const simulator = await HdhomerunSimulator.start({ recording });
+  onTestFinished(() => simulator.close());
   const pushes = Object.entries(push).flatMap(([id, config]) => ['--push', `${id}=${JSON.stringify(config)}`]);
-  return PublisherProcess.start(['--device', simulator.url, '--lock-dir', lockDir, ...pushes, ...more]);
+  const lockDir = temporaryDirectory(onTestFinished);
+  const publisher = await PublisherProcess.start([
+    '--device',
+    simulator.url,
+    '--lock-dir',
+    lockDir,
+    ...pushes,
+    ...more,
+  ]);
+  onTestFinished(() => publisher[Symbol.asyncDispose]());
+  return { simulator, publisher };
 }
 
 async function pushOf(publisher: PublisherProcess, id: string): Promise<Json> {
@@ -44,7 +56,9 @@ const isHeldBack = (publisher: PublisherProcess, id: string, why: RegExp) =>
   }, patienceMs(25_000));
 
 /** A UDP receiver on loopback, which keeps what comes. */
-async function receiver(): Promise<{ port: number; datagrams: Buffer[]; socket: Socket }> {
+async function receiver({
+  onTestFinished,
+}: TestContext): Promise<{ port: number; datagrams: Buffer[]; socket: Socket }> {
   const socket = createSocket('udp4');
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
@@ -55,34 +69,39 @@ async function receiver(): Promise<{ port: number; datagrams: Buffer[]; socket: 
   return { port: socket.address().port, datagrams, socket };
 }
 
-/** A port that is free now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+/** Whether somebody waits to be called at a port, by TCP or UDP, as the kernel has it: a peer of ffmpeg takes one call alone. */
+function isCallable(port: number): boolean {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return (
+    readFileSync('/proc/net/tcp', 'utf8').includes(`${local} 00000000:0000 0A`) ||
+    readFileSync('/proc/net/udp', 'utf8').includes(`${local} 00000000:0000 `)
+  );
 }
 
 /** The real ffmpeg as the peer that waits to be called, and writes what it gets to a file. */
-async function peer(input: readonly string[], file: string): Promise<ManagedChild> {
+async function peer(
+  port: number,
+  input: readonly string[],
+  file: string,
+  { onTestFinished }: TestContext,
+): Promise<ManagedChild> {
   const args = ['-nostdin', '-v', 'error', ...input, '-c', 'copy', '-y', '-f', 'mpegts', file];
   const child = await ManagedChild.spawn(findFfmpeg(), args, { stdout: 'ignore' });
   onTestFinished(async () => {
     await child.terminate();
   });
+  await eventually(() => expect(isCallable(port)).toBe(true), patienceMs(10_000));
   return child;
 }
 
 const encoders = (text: string, publisher: PublisherProcess) =>
   processesWith(text).filter((pid) => pid !== publisher.pid);
 
-describe('a push', () => {
-  it('sends MPEG-TS in datagrams of seven packets by UDP, with nobody watching, and tells how much', async () => {
-    const { port, datagrams } = await receiver();
+describe.concurrent('a push', () => {
+  it('sends MPEG-TS in datagrams of seven packets by UDP, with nobody watching, and tells how much', async (test) => {
+    const { port, datagrams } = await receiver(test);
     const url = `udp://127.0.0.1:${port}`;
-    await using publisher = await start({ wall: { channel: '5.1', url } });
+    const { publisher, simulator } = await house({ wall: { channel: '5.1', url } }, test);
     await isLive(publisher, 'wall');
     await eventually(() => expect(datagrams.length).toBeGreaterThan(150), promisedMs(10_000));
     const whole = datagrams.filter(({ length }) => length === 1316);
@@ -99,9 +118,9 @@ describe('a push', () => {
     expect(await publisher.metric('publisher_push_bytes_total{push="wall"}')).toBeGreaterThanOrEqual(sent);
   });
 
-  it('ends with the publisher, and its channel with it', async () => {
-    const { port } = await receiver();
-    const publisher = await start({ wall: { channel: '5.1', url: `udp://127.0.0.1:${port}` } });
+  it('ends with the publisher, and its channel with it', async (test) => {
+    const { port } = await receiver(test);
+    const { publisher, simulator } = await house({ wall: { channel: '5.1', url: `udp://127.0.0.1:${port}` } }, test);
     await isLive(publisher, 'wall');
     expect(encoders(`127.0.0.1:${port}`, publisher)).toHaveLength(1);
     await publisher[Symbol.asyncDispose]();
@@ -109,31 +128,30 @@ describe('a push', () => {
     await eventually(() => expect(simulator.streams()).toBe(0));
   });
 
-  it('waits for a channel that there is not, and says so', async () => {
-    await using publisher = await start({ later: { channel: '99.1', url: 'udp://127.0.0.1:9' } });
+  it('waits for a channel that there is not, and says so', async (test) => {
+    const { publisher } = await house({ later: { channel: '99.1', url: 'udp://127.0.0.1:9' } }, test);
     await eventually(async () => expect((await pushOf(publisher, 'later')).state).toBe('waiting'));
     const { why, restarts, retryAfterMs } = await pushOf(publisher, 'later');
     expect([why, restarts, retryAfterMs]).toEqual(['there is no channel 99.1; it begins when there is', 0, null]);
     expect(encoders('udp://127.0.0.1:9', publisher)).toEqual([]);
   });
 
-  it('calls a peer by SRT', async () => {
-    const file = join(temporaryDirectory(), 'got.ts');
+  it('calls a peer by SRT', async (test) => {
+    const file = join(temporaryDirectory(test.onTestFinished), 'got.ts');
     const port = await freePort();
-    await peer(['-i', `srt://127.0.0.1:${port}?mode=listener`], file);
-    await using publisher = await start({ studio: { channel: '5.1', url: `srt://127.0.0.1:${port}` } });
+    await peer(port, ['-analyzeduration', '1000000', '-i', `srt://127.0.0.1:${port}?mode=listener`], file, test);
+    const { publisher } = await house({ studio: { channel: '5.1', url: `srt://127.0.0.1:${port}` } }, test);
     await isLive(publisher, 'studio');
     await eventually(() => expect(readFileSync(file).length).toBeGreaterThan(100_000), promisedMs(15_000));
     expect(picturesIn(readFileSync(file))).toBeGreaterThan(5);
   });
 
-  it('calls a peer by RTMP', async () => {
-    const file = join(temporaryDirectory(), 'got.ts');
+  it('calls a peer by RTMP', async (test) => {
+    const file = join(temporaryDirectory(test.onTestFinished), 'got.ts');
     const port = await freePort();
-    await peer(['-listen', '1', '-i', `rtmp://127.0.0.1:${port}/live/a-secret-key`], file);
-    await using publisher = await start({
-      site: { channel: '5.1', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` },
-    });
+    await peer(port, ['-listen', '1', '-i', `rtmp://127.0.0.1:${port}/live/a-secret-key`], file, test);
+    const push = { site: { channel: '5.1', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` } };
+    const { publisher } = await house(push, test);
     await isLive(publisher, 'site');
     await eventually(() => expect(readFileSync(file).length).toBeGreaterThan(100_000), promisedMs(15_000));
     const { streams } = await probe(file);
@@ -141,25 +159,23 @@ describe('a push', () => {
     expect((await pushOf(publisher, 'site')).url).toBe(`rtmp://127.0.0.1:${port}/live/***`);
   });
 
-  it('does not send by RTMP what that can not carry, and says what to do', async () => {
-    const recording = join(temporaryDirectory(), 'mpeg2.ts');
-    await makeRecording(recording);
-    const push = { site: { channel: 'tape', url: 'rtmp://127.0.0.1:9/live/a-secret-key' } };
-    await using publisher = await start(push, '--source', `tape=${recording}`);
+  it('does not send by RTMP what that can not carry, and says what to do', async (test) => {
+    const push = { site: { channel: 'tape', url: 'rtmp://127.0.0.1:9/live/another-key' } };
+    const { publisher } = await house(push, test, '--source', `tape=${tape}`);
     await eventually(async () => {
       const { state, why } = await pushOf(publisher, 'site');
       expect(state).toBe('held-back');
       expect(why).toMatch(/RTMP carries H\.264 with AAC or MP3, and this is MPEG-2 video.*"profile": "web"/);
     }, patienceMs(20_000));
-    expect(encoders('a-secret-key', publisher)).toEqual([]);
+    expect(encoders('another-key', publisher)).toEqual([]);
   });
 
-  it('to a peer that is away is tried again less and less often, and keeps nobody from watching', async () => {
+  it('to a peer that is away is tried again less and less often, and keeps nobody from watching', async (test) => {
     const port = await freePort();
     const url = `srt://127.0.0.1:${port}?passphrase=open-sesame-42&streamid=my-stream-name`;
     const rtmp = `rtmp://user:hunter22@127.0.0.1:${port}/live/my-stream-key`;
     const push = { srt: { channel: '5.1', url }, rtmp: { channel: '5.1', url: rtmp } };
-    await using publisher = await start(push, '--log', 'json', '--log-level', 'debug');
+    const { publisher } = await house(push, test, '--log', 'json', '--log-level', 'debug');
     await eventually(async () => {
       const { pushes } = await publisher.json('/api/pushes');
       for (const push of pushes) expect(push).toMatchObject({ state: 'held-back', why: expect.any(String) });
@@ -180,11 +196,10 @@ describe('a push', () => {
     expect(told).toContain(`srt://127.0.0.1:${port}`);
   });
 
-  it('that was changed is replaced by a reload, and others are left alone', async () => {
-    const [first, second, stays] = [await receiver(), await receiver(), await receiver()];
-    const folder = temporaryDirectory();
-    const config = join(folder, 'publisher.json');
-    const { writeFileSync } = await import('node:fs');
+  it('that was changed is replaced by a reload, and others are left alone', async (test) => {
+    const [first, second, stays] = [await receiver(test), await receiver(test), await receiver(test)];
+    await using simulator = await HdhomerunSimulator.start({ recording });
+    const config = join(temporaryDirectory(test.onTestFinished), 'publisher.json');
     const write = (port: number) =>
       writeFileSync(
         config,
@@ -197,6 +212,7 @@ describe('a push', () => {
         }),
       );
     write(first.port);
+    const lockDir = temporaryDirectory(test.onTestFinished);
     await using publisher = await PublisherProcess.start(['--config', config, '--lock-dir', lockDir]);
     await Promise.all([isLive(publisher, 'moved'), isLive(publisher, 'stays')]);
     const [pid] = encoders(`127.0.0.1:${stays.port}`, publisher);
@@ -207,63 +223,60 @@ describe('a push', () => {
     expect(encoders(`127.0.0.1:${stays.port}`, publisher)).toEqual([pid]);
   });
 
-  it('whose peer stops to read is held back with a reason, and live again when the peer is', async () => {
-    const file = join(temporaryDirectory(), 'got.ts');
+  it('whose peer stops to read is held back with a reason, and live again when the peer is', async (test) => {
+    const file = join(temporaryDirectory(test.onTestFinished), 'got.ts');
     const port = await freePort();
-    const input = ['-listen', '1', '-i', `rtmp://127.0.0.1:${port}/live/a-secret-key`];
-    const first = await peer(input, file);
-    // What the system holds for a peer is full within some seconds.
-    await using fat = await HdhomerunSimulator.start({ encoding: 'shared', megabits: 25 });
-    const push = { site: { channel: 'fat', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` } };
-    const source = ['--source', `fat=${fat.streamUrl('5.1')}`];
-    await using publisher = await start(push, '--stall-timeout-ms', '3000', ...source);
+    const input = ['-listen', '1', '-i', `rtmp://127.0.0.1:${port}/live/the-key-of-one-that-stops`];
+    const first = await peer(port, input, file, test);
+    const push = { site: { channel: '5.1', url: `rtmp://127.0.0.1:${port}/live/the-key-of-one-that-stops` } };
+    const { publisher } = await house(push, test, '--stall-timeout-ms', '3000');
     await isLive(publisher, 'site');
     process.kill(first.pid as number, 'SIGSTOP');
+    const stopped = performance.now();
     await isHeldBack(publisher, 'site', /^the peer takes nothing/);
-    await eventually(() => expect(encoders('a-secret-key', publisher)).toEqual([first.pid]));
+    expect(performance.now() - stopped).toBeLessThan(promisedMs(12_000));
+    await eventually(() => expect(encoders('the-key-of-one-that-stops', publisher)).toEqual([first.pid]));
     await first.terminate();
-    await peer(input, file);
+    await peer(port, input, file, test);
     await isLive(publisher, 'site');
     expect((await pushOf(publisher, 'site')).restarts).toBeGreaterThan(0);
   });
 
-  it('whose peer never answers is held back, and tried again', async () => {
+  it('whose peer never answers is held back, and tried again', async (test) => {
     const calls: NetSocket[] = [];
     const silent = createServer((socket) => calls.push(socket)).listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    onTestFinished(() => {
+    test.onTestFinished(() => {
       for (const call of calls) call.destroy();
       silent.close();
     });
     const { port } = silent.address() as { port: number };
     const push = { site: { channel: '5.1', url: `rtmp://127.0.0.1:${port}/live/a-secret-key` } };
-    await using publisher = await start(push, '--start-timeout-ms', '4000');
+    const { publisher } = await house(push, test, '--start-timeout-ms', '4000');
     await isHeldBack(publisher, 'site', /^the peer has taken nothing since it was called/);
     await eventually(() => expect(calls.length).toBeGreaterThan(1), patienceMs(20_000));
   });
 
-  it('of a channel that goes on with other tracks begins anew, and nothing has failed', async () => {
-    const recording = join(temporaryDirectory(), 'mpeg2.ts');
-    await makeRecording(recording);
-    const { port, datagrams } = await receiver();
-    const sources = JSON.stringify([simulator.streamUrl('5.1'), recording]);
+  it('of a channel that goes on with other tracks begins anew, and nothing has failed', async (test) => {
+    const { port, datagrams } = await receiver(test);
+    await using first = await HdhomerunSimulator.start({ recording });
+    const sources = JSON.stringify([first.streamUrl('5.1'), tape]);
     const push = { wall: { channel: 'news', url: `udp://127.0.0.1:${port}` } };
-    await using publisher = await start(push, '--source', `news=${sources}`);
-    onTestFinished(() => simulator.heal());
+    const { publisher } = await house(push, test, '--source', `news=${sources}`);
     await isLive(publisher, 'wall');
     const [pid] = encoders(`127.0.0.1:${port}`, publisher);
-    simulator.misbehave({ fault: 'cut', channel: '5.1' });
+    first.misbehave({ fault: 'cut', channel: '5.1' });
     await eventually(() => expect(encoders(`127.0.0.1:${port}`, publisher)).not.toContain(pid), promisedMs(8_000));
     datagrams.length = 0;
     await eventually(() => expect(datagrams.length).toBeGreaterThan(50), patienceMs(20_000));
     expect(await pushOf(publisher, 'wall')).toMatchObject({ restarts: 0, why: null });
   });
 
-  it('of a channel that the operator stops leaves the tuner alone until a reload', async () => {
-    const { port } = await receiver();
+  it('of a channel that the operator stops leaves the tuner alone until a reload', async (test) => {
+    const { port } = await receiver(test);
     const push = { wall: { channel: '5.1', url: `udp://127.0.0.1:${port}` } };
     const token = 'an-operator-of-this';
-    await using publisher = await start(push, '--operator-token', token);
+    const { publisher, simulator } = await house(push, test, '--operator-token', token);
     await isLive(publisher, 'wall');
     const headers = { Authorization: `Bearer ${token}` };
     await ask(`${publisher.url}/api/channels/5.1/stop`, { method: 'POST', headers });

@@ -28,14 +28,17 @@ function inputArguments(url: string): string[] {
 }
 
 /**
- * What a stream holds is looked for in its begin, which is the better part of the start. Of a tuner it is known that all
- * programs are announced at once, so that this ends with the first picture and sound; anything else is read for a second.
- * The frame rate is not waited for: a copy does not need it.
+ * What a stream holds is looked for in its begin, which is the better part of the start: for a second, where by default it
+ * would be five. The frame rate is not waited for: a copy does not need it.
  */
+export function quickProbe(seconds = 1): string[] {
+  return ['-probesize', '2000000', '-fpsprobesize', '0', '-analyzeduration', String(seconds * 1_000_000)];
+}
+
+/** Of a tuner it is known that all programs are announced at once, so that looking ends with the first picture and sound. */
 function quickStart(url: string): string[] {
-  const tuner = ['-f', 'mpegts', '-scan_all_pmts', '0', '-analyzeduration', '2000000'];
-  const known = tunerStream(url) ? tuner : ['-analyzeduration', '1000000'];
-  return ['-fflags', '+nobuffer+genpts', '-probesize', '2000000', '-fpsprobesize', '0', ...known];
+  const known = tunerStream(url) ? ['-f', 'mpegts', '-scan_all_pmts', '0', ...quickProbe(2)] : quickProbe();
+  return ['-fflags', '+nobuffer+genpts', ...known];
 }
 
 /** Over UDP, what a camera sends is lost too often. */

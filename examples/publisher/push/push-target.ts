@@ -1,10 +1,16 @@
 import { redactCredentials } from 'holdfast';
+import { quickProbe } from '../pipeline/encoder-arguments.ts';
 
 /** Of the query, what is none; whatever else is in it may be. */
 const PLAIN: readonly string[] = [
   ...['mode', 'latency', 'rcvlatency', 'peerlatency', 'transtype', 'maxbw', 'pbkeylen', 'timeout', 'connect_timeout'],
   ...['pkt_size', 'buffer_size', 'ttl', 'localaddr', 'localport', 'broadcast', 'bitrate', 'burst_bits', 'reuse'],
 ];
+/**
+ * What this host holds for a peer that stops reading, whose silence is seen only when that is full: half a minute of a slow
+ * stream if the system decides. It is enough for 10 Mbit/s to a peer 200 ms away.
+ */
+const SEND_BYTES = String(256 * 1024);
 /** What is said instead of a secret. */
 const HIDDEN = '***';
 
@@ -29,21 +35,11 @@ export class PushTarget {
 
   /** The arguments of ffmpeg that send MPEG-TS from its stdin there, as it is. */
   get arguments(): string[] {
-    const input = [
-      '-nostdin',
-      '-hide_banner',
-      '-loglevel',
-      'error',
-      '-fflags',
-      '+genpts',
-      '-f',
-      'mpegts',
-      '-i',
-      'pipe:0',
-    ];
+    const about = ['-nostdin', '-hide_banner', '-loglevel', 'error'];
+    const input = ['-fflags', '+genpts', ...quickProbe(), '-f', 'mpegts', '-scan_all_pmts', '0', '-i', 'pipe:0'];
     const streams = ['-map', '0:v?', '-map', '0:a?', '-c', 'copy'];
     const progress = ['-progress', 'pipe:1', '-stats_period', '0.5'];
-    return [...input, ...streams, ...progress, ...this.#muxer(), this.#url];
+    return [...about, ...input, ...streams, ...progress, ...this.#muxer(), this.#url];
   }
 
   /** A text of ffmpeg or the system, without the secrets. */
@@ -53,7 +49,8 @@ export class PushTarget {
   }
 
   #muxer(): string[] {
-    if (this.protocol === 'rtmp') return ['-flvflags', 'no_duration_filesize', '-f', 'flv'];
+    if (this.protocol === 'rtmp')
+      return ['-send_buffer_size', SEND_BYTES, '-flvflags', 'no_duration_filesize', '-f', 'flv'];
     const datagrams = this.protocol === 'udp' && !/[?&]pkt_size=/.test(this.#url) ? ['-pkt_size', '1316'] : [];
     return [...datagrams, '-mpegts_flags', '+resend_headers', '-f', 'mpegts'];
   }
