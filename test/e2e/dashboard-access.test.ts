@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import {
   answering,
@@ -57,68 +57,81 @@ const EVERYTHING = {
   events: [event, { ...event, id: 'r-2', level: 'warn' }, { ...event, id: 'r-3', level: 'info' }],
 };
 
-describe.each(['light', 'dark'] as const)('in a %s scheme', (colorScheme) => {
-  test('axe finds nothing in any view, nor in the dialogs', async () => {
-    const { page } = await stage.open({ ...answering(EVERYTHING), colorScheme });
-    await cardOf(page, 'Gone').waitFor();
-    for (const view of ['Channels', 'System', 'Events']) {
-      await page.locator('.views').getByRole('link', { name: view }).click();
-      await page.locator(`#${view.toLowerCase()}`).waitFor();
-      expect(await violations(page), view).toEqual([]);
-    }
-    await page.locator('.views').getByRole('link', { name: 'Channels' }).click();
-    await page.getByRole('button', { name: 'Details of Gone' }).click();
-    expect(await violations(page), 'details').toEqual([]);
-    await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
-    await page.getByRole('dialog', { name: 'Restart needs an operator token' }).waitFor();
-    expect(await violations(page), 'without a token').toEqual([]);
+const SCHEMES = ['light', 'dark'] as const;
+
+/** The page as it is, in both schemes: they differ in their colours alone. */
+async function inBothSchemes(page: Page, check: (scheme: 'light' | 'dark') => Promise<unknown>): Promise<void> {
+  for (const colorScheme of SCHEMES) {
+    await page.emulateMedia({ colorScheme });
+    await check(colorScheme);
+  }
+}
+
+const findsNothing = (page: Page, where: string) =>
+  inBothSchemes(page, async (scheme) => {
+    const found = await violations(page, scheme === 'light' ? 'all' : 'colours');
+    expect(found, `${where}, ${scheme}`).toEqual([]);
   });
 
-  test('axe finds nothing while it loads, with nothing to show, while it plays and after it failed', async () => {
-    const { page: loading } = await stage.open({
-      colorScheme,
-      prepare: (it) => it.route('**/api/*', () => {}),
-    });
-    expect(await violations(loading), 'loading').toEqual([]);
-    const { page: empty } = await stage.open({ ...answering({}), colorScheme });
-    await empty.getByText('No channel yet').waitFor();
-    expect(await violations(empty), 'empty').toEqual([]);
-    const { page } = await stage.open({ colorScheme });
-    await page.getByLabel('Filter channels').fill('harbour');
-    await play(page, 'Harbour News');
-    await untilItPlays(page, 0);
-    expect(await violations(page), 'playing').toEqual([]);
-    await page.getByLabel('Filter channels').fill('broken');
-    await play(page, 'broken');
-    await page.locator('#player').getByRole('button', { name: 'Try again' }).waitFor();
-    expect(await violations(page), 'failed').toEqual([]);
-  });
+test('axe finds nothing in any view, nor in the dialogs', async () => {
+  const { page } = await stage.open(answering(EVERYTHING));
+  await cardOf(page, 'Gone').waitFor();
+  for (const view of ['Channels', 'System', 'Events']) {
+    await page.locator('.views').getByRole('link', { name: view }).click();
+    await page.locator(`#${view.toLowerCase()}`).waitFor();
+    await findsNothing(page, view);
+  }
+  await page.locator('.views').getByRole('link', { name: 'Channels' }).click();
+  await page.getByRole('button', { name: 'Details of Gone' }).click();
+  await findsNothing(page, 'details');
+  await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+  await page.getByRole('dialog', { name: 'Restart needs an operator token' }).waitFor();
+  await findsNothing(page, 'without a token');
+});
 
-  test.each([
-    [320, 640],
-    [768, 1024],
-    [1280, 800],
-    [2560, 1440],
-  ])('a screen of %i by %i shows all of it, and nothing moves while it comes', async (width, height) => {
-    const { page, problems } = await stage.open({ width, height, colorScheme, prepare: answerAfterPaint });
-    await cardOf(page, 'Harbour News').waitFor();
-    await page.locator('#connection').getByText('Live').waitFor();
-    const overflow = 'document.documentElement.scrollWidth - innerWidth';
-    expect(await page.evaluate(overflow), 'to scroll sideways').toBe(0);
-    const { shift, moved } = await shiftsOf(page);
-    expect(shift, `cumulative layout shift, of ${moved.join(', ')}`).toBeLessThan(0.05);
-    for (const view of ['System', 'Events']) {
-      await page.locator('.views').getByRole('link', { name: view }).click();
-      expect(await page.evaluate(overflow), `to scroll sideways in ${view}`).toBe(0);
-    }
-    await page.locator('.views').getByRole('link', { name: 'Channels' }).click();
-    await page.getByRole('button', { name: 'Details of Harbour News' }).click();
+test('axe finds nothing while it loads, with nothing to show, while it plays and after it failed', async () => {
+  const { page: loading } = await stage.open({ prepare: (it) => it.route('**/api/*', () => {}) });
+  await findsNothing(loading, 'loading');
+  const { page: empty } = await stage.open(answering({}));
+  await empty.getByText('No channel yet').waitFor();
+  await findsNothing(empty, 'empty');
+  const { page } = await stage.open();
+  await page.getByLabel('Filter channels').fill('harbour');
+  await play(page, 'Harbour News');
+  await untilItPlays(page, 0);
+  await findsNothing(page, 'playing');
+  await page.getByLabel('Filter channels').fill('broken');
+  await play(page, 'broken');
+  await page.locator('#player').getByRole('button', { name: 'Try again' }).waitFor();
+  await findsNothing(page, 'failed');
+});
+
+test.each([
+  [320, 640],
+  [768, 1024],
+  [1280, 800],
+  [2560, 1440],
+])('a screen of %i by %i shows all of it, and nothing moves while it comes', async (width, height) => {
+  const { page, problems } = await stage.open({ width, height, prepare: answerAfterPaint });
+  await cardOf(page, 'Harbour News').waitFor();
+  await page.locator('#connection').getByText('Live').waitFor();
+  const { shift, moved } = await shiftsOf(page);
+  expect(shift, `cumulative layout shift, of ${moved.join(', ')}`).toBeLessThan(0.05);
+  const overflow = 'document.documentElement.scrollWidth - innerWidth';
+  for (const view of ['System', 'Events', 'Channels']) {
+    await page.locator('.views').getByRole('link', { name: view }).click();
+    await inBothSchemes(page, async (scheme) =>
+      expect(await page.evaluate(overflow), `to scroll sideways in ${view}, ${scheme}`).toBe(0),
+    );
+  }
+  await page.getByRole('button', { name: 'Details of Harbour News' }).click();
+  await inBothSchemes(page, async (scheme) => {
     expect(await page.evaluate("document.getElementById('details').scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
     const ground = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
     const brightness = Math.max(...(ground.match(/\d+/g) ?? []).map(Number));
-    expect(brightness > 128 ? 'light' : 'dark').toBe(colorScheme);
-    expect(problems).toEqual([]);
+    expect(brightness > 128 ? 'light' : 'dark').toBe(scheme);
   });
+  expect(problems).toEqual([]);
 });
 
 test('all of it is reached and worked by keyboard alone, in order, and the focus is always to be seen', async () => {

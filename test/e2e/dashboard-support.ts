@@ -147,11 +147,12 @@ export const SOME_CHANNEL: Json = {
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** What axe-core finds wrong with what is shown now. */
-export async function violations(page: Page): Promise<string[]> {
+/** What axe-core finds wrong with what is shown now, of all or of its colours alone. */
+export async function violations(page: Page, what: 'all' | 'colours'): Promise<string[]> {
   // Not as a script element: the page forbids those.
-  await page.evaluate(AXE);
-  return page.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
+  if (await page.evaluate('window.axe === undefined')) await page.evaluate(AXE);
+  const rules = what === 'colours' ? "runOnly: ['cat.color'], " : '';
+  return page.evaluate(`axe.run(document, { ${rules}resultTypes: ['violations'] }).then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) =>
       id + ': ' + html.slice(0, 160) + ' ' + failureSummary)))`);
 }

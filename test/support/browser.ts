@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sparticuz from '@sparticuz/chromium';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -25,47 +24,59 @@ export interface WatchedPage {
   close(): Promise<void>;
 }
 
-/** Unpacks it into a directory that is gone after it is closed. */
 export async function launchBrowser(): Promise<TestBrowser> {
-  const directory = mkdtempSync(join(tmpdir(), 'holdfast-chromium-'));
-  const discard = () => rmSync(directory, { recursive: true, force: true });
+  const directory = await unpacked();
+  const browser = await chromium.launch({
+    executablePath: join(directory, 'chromium'),
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'],
+    env: {
+      ...process.env,
+      FONTCONFIG_FILE: join(directory, 'fonts.conf'),
+      LD_LIBRARY_PATH: join(directory, 'al2023', 'lib'),
+    },
+    // The tests close it; handlers of signals would stay in the test's process.
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
+  });
+  return {
+    open: (url, view) => openPage(browser, url, view),
+    [Symbol.asyncDispose]: () => browser.close(),
+  };
+}
+
+const packages = new URL('../../node_modules/', import.meta.url);
+
+/** Once for all tests, as it takes many seconds of a processor; whoever is first has it for the others. */
+async function unpacked(): Promise<string> {
+  const { version } = JSON.parse(readFileSync(new URL('@sparticuz/chromium/package.json', packages), 'utf8'));
+  const cache = new URL('.cache/holdfast-chromium/', packages).pathname;
+  const directory = join(cache, version);
+  if (existsSync(directory)) return directory;
+  mkdirSync(cache, { recursive: true });
+  const making = mkdtempSync(join(cache, 'unpacking-'));
   try {
-    const browser = await chromium.launch({
-      executablePath: await unpackInto(directory),
-      headless: true,
-      args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'],
-      env: {
-        ...process.env,
-        FONTCONFIG_FILE: fontsIn(directory),
-        LD_LIBRARY_PATH: join(directory, 'al2023', 'lib'),
-      },
-      // The tests close it; handlers of signals would stay in the test's process.
-      handleSIGINT: false,
-      handleSIGTERM: false,
-      handleSIGHUP: false,
-    });
-    return {
-      open: (url, view) => openPage(browser, url, view),
-      async [Symbol.asyncDispose]() {
-        await browser.close();
-        discard();
-      },
-    };
+    await unpackInto(making);
+    writeFileSync(join(making, 'fonts.conf'), fontsIn(directory));
+    renameSync(making, directory);
   } catch (error) {
-    discard();
-    throw error;
+    if (!existsSync(directory)) throw error;
+  } finally {
+    rmSync(making, { recursive: true, force: true });
   }
+  return directory;
 }
 
 /**
  * The package unpacks into the temporary directory, and the libraries that a bare machine lacks (NSS) only where it takes
  * the machine for AWS Lambda; it asks the environment for both when called.
  */
-async function unpackInto(directory: string): Promise<string> {
+async function unpackInto(directory: string): Promise<void> {
   const { TMPDIR, AWS_LAMBDA_JS_RUNTIME } = process.env;
   Object.assign(process.env, { TMPDIR: directory, AWS_LAMBDA_JS_RUNTIME: 'nodejs22.x' });
   try {
-    return await sparticuz.executablePath();
+    await sparticuz.executablePath();
   } finally {
     restore('TMPDIR', TMPDIR);
     restore('AWS_LAMBDA_JS_RUNTIME', AWS_LAMBDA_JS_RUNTIME);
@@ -74,10 +85,8 @@ async function unpackInto(directory: string): Promise<string> {
 
 /** The package's own configuration looks only in /tmp/fonts. */
 function fontsIn(directory: string): string {
-  const file = join(directory, 'fonts.conf');
   const places = `<dir>${join(directory, 'fonts')}</dir><cachedir>${join(directory, 'fonts-cache')}</cachedir>`;
-  writeFileSync(file, `<?xml version="1.0"?><fontconfig>${places}</fontconfig>`);
-  return file;
+  return `<?xml version="1.0"?><fontconfig>${places}</fontconfig>`;
 }
 
 function restore(name: string, value: string | undefined): void {
