@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { findFfmpeg, type HdhomerunSimulator } from '../hdhomerun/index.ts';
 import type { Channel } from './channel/channel.ts';
@@ -219,7 +220,7 @@ export class Publisher implements AsyncDisposable {
   #view(): PublisherView {
     const { demo, operatorToken } = this.#config;
     return {
-      version: version(),
+      ...{ version: version(), pid: process.pid, host: hostname() },
       startedAt: this.#startedAt.toISOString(),
       demo,
       unready: this.#readiness.reasons(),

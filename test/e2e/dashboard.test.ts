@@ -25,6 +25,8 @@ const ONLY_MANAGED = `
     }
   };
   delete window.MediaSource;`;
+/** And what it had before. */
+const NO_MEDIA_SOURCE = 'delete window.MediaSource; delete window.ManagedMediaSource;';
 
 const sources = ['broken=http://127.0.0.1:1/nothing-listens-here.ts', `mpeg2=${recording}`];
 const stage = new Stage('dashboard', ['--demo', ...sources.flatMap((source) => ['--source', source])]);
@@ -71,6 +73,7 @@ describe('the list', () => {
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     await page.getByRole('button', { name: 'Details of Harbour News' }).click();
     const details = page.getByRole('dialog', { name: '5.1 Harbour News' });
+    expect(await page.locator('#details-state').innerText()).toBe('Idle');
     await details.getByRole('button', { name: 'Copy' }).click();
     await details.getByText('Copied', { exact: true }).waitFor();
     expect(await page.evaluate('navigator.clipboard.readText()')).toMatch(/^http:.*\/channels\/5\.1\.ts$/);
@@ -122,6 +125,7 @@ describe('the player', () => {
     await card.getByText('1 viewer', { exact: true }).waitFor();
     await card.getByText(/[1-9].* [kM]bit\/s/).waitFor();
     await page.getByRole('region', { name: 'Tuners' }).getByText('5.1 Harbour News').waitFor();
+    await page.locator('#locks').getByText(`This publisher: node, pid ${stage.pid} `).waitFor({ state: 'attached' });
     expect(await stage.channel('Harbour News')).toMatchObject({ state: 'live', viewers: 1 });
     expect(await stage.tunersInUse()).toBe(1);
 
@@ -248,8 +252,11 @@ describe('HLS', () => {
     await page.locator('#player-facts').getByText('HLS').waitFor();
   });
 
-  test('plays by HLS in a browser that has no media source but a managed one, as a phone', async () => {
-    const { page, problems } = await stage.open({ prepare: (it) => it.addInitScript(ONLY_MANAGED) });
+  test.each([
+    ['no media source but a managed one', ONLY_MANAGED],
+    ['no media source at all, but HLS of its own', NO_MEDIA_SOURCE],
+  ])('plays in a browser that has %s', async (_what, script) => {
+    const { page, problems } = await stage.open({ prepare: (it) => it.addInitScript(script) });
     await play(page, 'Harbour News');
     await untilThePictureMoves(page);
     await page.locator('#player-facts').getByText('HLS').waitFor();

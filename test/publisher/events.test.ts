@@ -265,7 +265,8 @@ describe('the feed', () => {
     const fails = (what: string) => (): never => {
       throw new Error(`${what} of http://user:secret@host/`);
     };
-    const publisher = { version: '1.0.0', startedAt: '', demo: false, unready: [], operable: false, deviceId: null };
+    const said = { version: '1.0.0', startedAt: '', demo: false, unready: [], operable: false, deviceId: null };
+    const publisher = { ...said, pid: 1, host: 'm' };
     const { channels, pushes, locks, ...shown } = await new Overviews({
       channels: { [Symbol.iterator]: fails('a channel') } as unknown as Channels,
       tuners: () => [],

@@ -36,7 +36,7 @@ export class ChannelCard {
     setAttribute(parts.root, 'data-state', state);
     setAttribute(parts.root, 'data-id', view.id);
     setText(parts.number, view.number ?? '');
-    setAttribute(parts['thumb-number'], 'data-text', view.number ?? view.name.slice(0, 2));
+    setAttribute(parts['thumb-number'], 'data-text', view.number ?? [...view.name].slice(0, 2).join('').toUpperCase());
     setText(parts.name, view.name);
     setAttribute(parts['state-icon'], 'href', `#state-${state}`);
     setText(parts.viewers, plural(view.viewers, 'viewer'));

@@ -31,8 +31,8 @@ export class ChannelDetails {
   open(id) {
     this.#id = id;
     setText(part('said'), '');
-    this.update();
     element('details').showModal();
+    this.update();
   }
 
   update() {
@@ -54,10 +54,12 @@ export class ChannelDetails {
     setText(part('source'), view.reading ? readingText(view.reading) : view.source);
     setText(part('codecs'), view.codecs?.join(', ') || 'known once it is read');
     setText(part('programme'), programmesText(view) || 'unknown');
+    element('details').classList.toggle('active', active);
     part('trace').setAttribute('points', pointsOf(trace));
     showHolder(view);
     showError(view.lastError);
-    showRows('sources', view.sources ?? [], sourceRow);
+    // Of one alone all is said by then.
+    showRows('sources', view.sources?.length > 1 ? view.sources : [], sourceRow);
     showRows('switches', [...(view.switches ?? [])].reverse(), switchRow);
     this.tick();
   }
@@ -109,7 +111,9 @@ function showError(error) {
 
 const sourceRow = ({ source, state, isReading, why, until }) => ({
   title: source,
-  detail: [isReading ? 'read now' : '', state, why, until && `until ${timeOf(until)}`].filter(Boolean).join(' · '),
+  detail: [isReading ? 'read now' : '', state, why, until && `behind the others until ${timeOf(until)}`]
+    .filter(Boolean)
+    .join(' · '),
 });
 
 const switchRow = ({ at, from, to, why }) => ({ title: `${timeOf(at)} ${why}`, detail: `${from ?? 'start'} → ${to}` });

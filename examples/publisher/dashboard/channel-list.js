@@ -28,6 +28,7 @@ export class ChannelList {
     this.#model = model;
     this.#actions = { ...actions, star: (id) => this.#star(id) };
     for (const id of ['filter', 'which', 'order']) element(id).addEventListener('input', () => this.arrange());
+    element('total-faults').addEventListener('click', () => this.#showFaulty());
   }
 
   get cards() {
@@ -106,14 +107,30 @@ export class ChannelList {
     return which !== 'faulty' || isFaulty(model.view);
   }
 
+  #showFaulty() {
+    element('which').value = 'faulty';
+    this.arrange();
+    location.hash = '#channels';
+    element('channels').focus();
+  }
+
   #showTotals() {
     const list = this.#model.list;
+    showFaults(list.filter(({ view }) => isFaulty(view)).length);
     const sum = (pick) => list.reduce((total, model) => total + (pick(model) ?? 0), 0);
     setText(element('total-live'), `${sum(({ view }) => Number(view.state === 'live'))} of ${countOf(list.length)}`);
     setText(element('total-viewers'), countOf(sum(({ view }) => view.viewers)));
     setText(element('total-in'), bitrateOf(sum(({ rates }) => rates.in)));
     setText(element('total-out'), bitrateOf(sum(({ rates }) => rates.out)));
   }
+}
+
+function showFaults(count) {
+  const button = element('total-faults');
+  setText(button, count > 0 ? countOf(count) : 'None');
+  button.disabled = count === 0;
+  if (count > 0) setAttribute(button, 'aria-label', `${countOf(count)} with a fault: show them`);
+  else button.removeAttribute('aria-label');
 }
 
 function matches({ view }, text) {

@@ -1,5 +1,5 @@
 // What is said of a channel, in the same words wherever it is said.
-import { durationOf, timeOf } from './format.js';
+import { durationOf, hourOf, timeOf } from './format.js';
 import { isActive } from './model.js';
 
 const STATES = { idle: 'Idle', opening: 'Opening', live: 'Live', closing: 'Closing', closed: 'Closed' };
@@ -43,7 +43,7 @@ export const orphanText = (holder) =>
 export const isFaulty = (view) =>
   stateOf(view) === 'unavailable' || isHeldByAnother(view) || Boolean(view.lastError) || Boolean(view.refusal);
 
-const programmeText = ({ title, stop }) => (stop ? `${title} · until ${timeOf(stop)}` : title);
+const programmeText = ({ title, stop }) => (stop ? `${title} · until ${hourOf(stop)}` : title);
 
 export const programmesText = ({ programme }) => {
   const now = programme?.now ? programmeText(programme.now) : '';

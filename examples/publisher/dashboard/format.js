@@ -1,4 +1,5 @@
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const dayAndClock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const count = new Intl.NumberFormat();
 const threeDigits = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
@@ -8,6 +9,9 @@ export const timeOf = (when) => {
   if (Number.isNaN(date.getTime())) return 'an unknown time';
   return (date.toDateString() === new Date().toDateString() ? clock : dayAndClock).format(date);
 };
+
+/** Of a programme, which begins and ends on a minute. */
+export const hourOf = (when) => hour.format(new Date(when));
 
 export const bitrateOf = (bitsPerSecond) => {
   if (bitsPerSecond === undefined) return '–';

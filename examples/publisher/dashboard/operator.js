@@ -42,7 +42,7 @@ export class Operator {
     const known = remembered();
     if (known && viewers === 0) return known;
     const whom = viewers > 0 ? `${plural(viewers, 'viewer')} ${viewers === 1 ? 'watches' : 'watch'} it now. ` : '';
-    const what = known ? '' : 'It is kept until this tab is closed.';
+    const what = known ? '' : 'The token is kept until this tab is closed.';
     return this.#ask({
       title: `${verb} ${name}?`,
       detail: `${whom}${what}`,

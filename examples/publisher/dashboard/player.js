@@ -158,7 +158,8 @@ export class Player {
     setText(element('cover-detail'), problem?.retryAfter ? `${detail} Try again in ${problem.retryAfter} s.` : detail);
     setShown(element('retry'), phase === 'failed' && this.#ways.length > 0);
     setText(element('player-title'), phase === 'idle' ? 'Player' : name);
-    setText(element('player-facts'), facts[phase] ?? 'Muted until you turn the sound on');
+    const sound = this.#video.muted ? 'Muted until you turn the sound on' : 'With sound';
+    setText(element('player-facts'), facts[phase] ?? sound);
     const open = this.#engine !== undefined;
     const focusIsLost = !open && document.activeElement === element('stop');
     for (const id of ['stop', 'sound', 'full']) element(id).disabled = !open;

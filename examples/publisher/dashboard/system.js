@@ -8,30 +8,34 @@ export function showSystem(model) {
   rows('locks', byHolder(model.locks), ({ holder, keys }) => ({
     key: `${holder.host} ${holder.pid}`,
     title: keys.join('\n'),
-    detail:
-      holder.orphanOf === undefined
-        ? holderText(holder)
-        : `${holderText(holder)} · left behind by pid ${holder.orphanOf}`,
-    command: holder.command,
-    isBad: holder.orphanOf !== undefined,
+    ...lockRow(holder, model.publisher),
   }));
   rows('orphans', model.orphans, (orphan) => ({
     key: `${orphan.pid} ${orphan.startedAt}`,
     title: `pid ${orphan.pid}`,
     detail: `since ${timeOf(orphan.startedAt)}; its owner, pid ${orphan.ownerPid}, is gone. End it with: holdfast orphans --kill`,
     command: orphan.command,
-    isBad: true,
+    kind: 'bad',
   }));
   rows('pushes', model.pushes, (push) => ({
     key: push.id,
     title: `${push.channel ?? push.id} → ${push.url ?? ''}`,
     detail: [push.state, push.profile, push.why].filter(Boolean).join(' · '),
-    isBad: Boolean(push.why),
+    kind: push.why ? 'bad' : 'plain',
   }));
   const faults = model.orphans.length + (model.publisher?.unready.length ?? 0);
   setShown(element('system-count'), faults > 0);
   setText(element('system-count'), faults > 0 ? String(faults) : '');
   setAttribute(element('system-count'), 'title', faults > 0 ? plural(faults, 'fault') : '');
+}
+
+/** Its own command says nothing that is not known; that of another tells what it is. */
+function lockRow(holder, publisher) {
+  const { host, pid, orphanOf, command } = holder;
+  const who = holderText(holder);
+  if (orphanOf !== undefined) return { detail: `${who} · left behind by pid ${orphanOf}`, command, kind: 'bad' };
+  if (pid === publisher?.pid && host === publisher?.host) return { detail: `This publisher: ${who}`, kind: 'plain' };
+  return { detail: `Another process: ${who}`, command, kind: 'warn' };
 }
 
 /** One process may hold many, a source under each of its names. */
@@ -77,13 +81,13 @@ function rows(id, items, describe) {
   const known = shown.get(id) ?? new Map();
   const next = new Map();
   for (const item of items) {
-    const { key, title, detail, command, isBad } = describe(item);
+    const { key, title, detail, command, kind } = describe(item);
     const parts = known.get(key) ?? fromTemplate('row-template');
     setText(parts.title, title);
     setText(parts.detail, detail);
     setText(parts.command, command ?? '');
     setShown(parts.command, Boolean(command));
-    parts.root.classList.toggle('is-bad', Boolean(isBad));
+    setAttribute(parts.root, 'data-kind', kind);
     next.set(key, parts);
   }
   shown.set(id, next);

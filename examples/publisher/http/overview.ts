@@ -9,6 +9,9 @@ import { type ChannelView, channelView, type Extras } from './views.ts';
 /** The publisher itself, for those who operate it. */
 export interface PublisherView {
   readonly version: string;
+  /** By which its locks are told from those of others. */
+  readonly pid: number;
+  readonly host: string;
   readonly startedAt: string;
   readonly demo: boolean;
   /** Why it can't serve now, as `/readyz` says it; and in an overview, why a part of that could not be looked at. */
