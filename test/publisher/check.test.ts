@@ -59,6 +59,23 @@ it('warns of a port that is taken, of files and devices that are not there, and 
   expect(warnings.join('\n')).toContain('its channels are published as soon as it answers');
 });
 
+it('warns of discovery that is wanted and of hardware that is named, where they are not to be had', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await eventually(() => expect(server.listening).toBe(true));
+  const { port } = server.address() as { port: number };
+  const discovery = ['--discovery', 'on', '--discovery-port', String(port)];
+  const { complaints, warnings } = await check(...discovery, '--hardware', 'nvenc');
+  expect([complaints, warnings]).toEqual([
+    [],
+    [
+      expect.stringContaining(`discovery can't be answered on port ${port} of 127.0.0.1 (EADDRINUSE)`),
+      expect.stringMatching(/^--hardware nvenc does not work here: .*; until then no profile is encoded$/s),
+    ],
+  ]);
+  expect((await check('--discovery', 'auto', '--discovery-port', String(port))).warnings).toEqual([]);
+});
+
 it.each([
   ['fine', 0, 'the configuration can be run\n'],
   ['a lock directory that is a file', 2, "can't be used"],

@@ -129,6 +129,9 @@ describe('the configuration', () => {
     [['--source', 'x'], '--source must be <id>=<url>, received "x"'],
     [['--source', 'a b=http://me:secret@h/'], '--source must be <id>=<url>, received "a b=http://***@h/"'],
     [['--source', 'x=http://me:secret@h:port/'], '--source x must be an address that ffmpeg can read'],
+    [['--channel', '5.1={"enabled":"no"}'], '--channel 5.1: enabled must be true or false, received "no"'],
+    [['--channel', '5.1={"nmae":"x"}'], '--channel 5.1: nmae is unknown; did you mean name?'],
+    [['--push', 'a={"channel":"x","url":"http://h/"}'], /^--push a: url must be an srt:.*, received another$/],
     [['--source', 'x=/a', '--source', 'x=/b'], '--source x is given twice'],
     [
       ['--advertise', 'http://me:secret@h'],
@@ -219,6 +222,15 @@ describe('the environment', () => {
     const path = configFile({ prt: 1, port: 'x' });
     const complaints = () =>
       loadConfig(parseFlags(['--config', path, '--log', 'xml']), { ...env, HOLDFAST_PUBLISHER_SOURCE: '' });
+    const all = () => loadConfig(parseFlags(['--config', '/nowhere.json', '--source', 'y', '--log', 'xml']), env);
+    expect(messageOf(all).split('\n')).toEqual([
+      expect.stringMatching(/^--config \/nowhere.json: ENOENT/),
+      expect.stringMatching(/^HOLDFAST_PUBLISHER_SOURCE must be <id>=<url>, received "x"/),
+      expect.stringMatching(/^HOLDFAST_PUBLISHER_PORT must be /),
+      expect.stringMatching(/^HOLDFAST_PUBLISHER_DEMO must be /),
+      expect.stringMatching(/^--source must be <id>=<url>, received "y"/),
+      expect.stringMatching(/^--log must be /),
+    ]);
     expect(complaints).toThrow(
       expect.objectContaining({
         message: expect.stringMatching(
@@ -297,8 +309,11 @@ describe('the printed', () => {
     });
   });
 
-  it('configuration of a token in a file names that alone, and is a file that is taken', () => {
+  it('configuration of a token in a file names that alone, if it holds, and is a file that is taken', () => {
     const tokenFile = configFile('x'.repeat(16));
+    const path = configFile({ operatorTokenFile: tokenFile, device: ['a'] });
+    const ofFlag = JSON.parse(printedConfig(load('--config', path, '--operator-token', 'y'.repeat(16))));
+    expect([ofFlag.operatorToken, ofFlag.operatorTokenFile]).toEqual(['***', undefined]);
     const printed = printedConfig(load('--operator-token-file', tokenFile, '--device', 'a'));
     expect(JSON.parse(printed)).toMatchObject({ operatorTokenFile: tokenFile });
     expect(load('--config', configFile(printed)).operatorToken).toBe('x'.repeat(16));

@@ -26,40 +26,15 @@ export function loadConfig(flags: Flags, env: NodeJS.ProcessEnv = process.env): 
  */
 export function load(flags: Flags, env: NodeJS.ProcessEnv): Loaded {
   const path = (flags.config as string | undefined) ?? (env[CONFIG_VARIABLE] || undefined);
-  const layers = allOf<Layer>([
-    ...(path === undefined ? [] : [() => fileLayer(path)]),
-    () => environmentLayer(env),
-    () => flagLayer(flags),
-  ]);
+  const layers = [...(path === undefined ? [] : [fileLayer(path)]), environmentLayer(env), flagLayer(flags)];
   // Each is judged by itself first, so that what is wrong is named as it was written.
-  allOf(
-    layers.map(
-      ({ fields, where }) =>
-        () =>
-          check(fields, where),
-    ),
-  );
+  const complaints = layers.flatMap(({ fields, complaints, where }) => [...complaints, ...complaintsOf(fields, where)]);
+  if (complaints.length > 0) throw new UsageError(complaints.join('\n'));
   const config = check({ ...joined(layers), ...tokensOf(layers, env) }, pathOf);
   checkPorts(config);
   const isEmpty = [config.device, config.peer, Object.keys(config.source)].every(({ length }) => length === 0);
   const demo = isEmpty && path === undefined ? { demo: true } : {};
   return { config: { ...config, ...demo }, origins: originsOf(layers) };
-}
-
-/** Does all of it, and complains of all that went wrong. */
-function allOf<T>(steps: readonly (() => T)[]): T[] {
-  const complaints: string[] = [];
-  const results = steps.flatMap((step) => {
-    try {
-      return [step()];
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      complaints.push(error.message);
-      return [];
-    }
-  });
-  if (complaints.length > 0) throw new UsageError(complaints.join('\n'));
-  return results;
 }
 
 /** Lists of all layers are one list; of what has ids, as of everything else, the last layer wins. */
@@ -70,10 +45,15 @@ function joined(layers: readonly Layer[]): Fields {
   return { ...Object.assign({}, ...all), ...Object.fromEntries([...lists, ...objects]) };
 }
 
+function complaintsOf(fields: unknown, where: Layer['where']): string[] {
+  const { error } = schema.safeParse(fields, { reportInput: true });
+  return error?.issues.map((issue) => complaintOf(issue, where)) ?? [];
+}
+
 function check(fields: unknown, where: Layer['where']): Config {
-  const result = schema.safeParse(fields, { reportInput: true });
-  if (result.success) return result.data;
-  throw new UsageError(result.error.issues.map((issue) => complaintOf(issue, where)).join('\n'));
+  const complaints = complaintsOf(fields, where);
+  if (complaints.length > 0) throw new UsageError(complaints.join('\n'));
+  return schema.parse(fields);
 }
 
 /** Discovery is UDP, but control is TCP on the same port, as HTTP is. */

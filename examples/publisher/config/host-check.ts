@@ -2,10 +2,12 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
 import { DeviceClient, findFfmpeg } from '../../hdhomerun/index.ts';
 import { unreadableFiles } from '../directory/configured-sources.ts';
 import { listenError } from '../http/server.ts';
 import { checkLockDirectory } from '../lock-directory.ts';
+import { HardwareEncoders } from '../pipeline/hardware.ts';
 import { stateDir } from '../state/state-directory.ts';
 import type { Config } from './config.ts';
 
@@ -34,8 +36,12 @@ export async function checkHost(config: Config): Promise<Verdict> {
   complaints.push(...stateComplaints(config));
   const port = await portComplaint(config);
   if (port) (port.code === 'EADDRINUSE' ? warnings : complaints).push(port.text);
-  const silent = await Promise.all(config.device.map(deviceWarning));
-  return { complaints, warnings: [...warnings, ...silent.flat()] };
+  const more = await Promise.all([
+    ...config.device.map(deviceWarning),
+    discoveryWarning(config),
+    hardwareWarning(config),
+  ]);
+  return { complaints, warnings: [...warnings, ...more.flat()] };
 }
 
 function missingFfmpeg(): string[] {
@@ -88,12 +94,41 @@ function stateComplaints(config: Config): string[] {
 }
 
 async function portComplaint({ port, bind }: Config): Promise<{ code: string | undefined; text: string } | undefined> {
+  const error = await listenFault(port, bind);
+  return error && { code: error.code, text: listenError(error, { port, bind }).message };
+}
+
+async function listenFault(port: number, bind: string): Promise<NodeJS.ErrnoException | undefined> {
   const server = createServer();
   const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
   server.once('error', resolve).listen(port, bind, () => resolve(undefined));
   const error = await promise;
   server.close();
-  return error && { code: error.code, text: listenError(error, { port, bind }).message };
+  return error;
+}
+
+/** Where it is `auto`, what keeps it from being answered keeps nothing else. */
+async function discoveryWarning({ discovery, discoveryPort, bind }: Config): Promise<string[]> {
+  const error = discovery === 'on' ? await listenFault(discoveryPort, bind) : undefined;
+  if (!error) return [];
+  const advice = 'it will not start while that is so; see --discovery and --discovery-port';
+  return [`discovery can't be answered on port ${discoveryPort} of ${bind} (${error.code}): ${advice}`];
+}
+
+/** What is found by itself needs no check. */
+async function hardwareWarning({ hardware }: Config): Promise<string[]> {
+  if (hardware === 'auto') return [];
+  await using encoders = new HardwareEncoders({
+    wanted: () => hardware,
+    ffmpeg: findFfmpeg,
+    log: pino({ enabled: false }),
+  });
+  try {
+    await encoders.encoder();
+    return [];
+  } catch (error) {
+    return [`${textOf(error)}; until then no profile is encoded`];
+  }
 }
 
 async function deviceWarning(address: string): Promise<string[]> {

@@ -11,6 +11,8 @@ export type Fields = Record<string, unknown>;
 /** One of the places where options are given; those of a later layer win. */
 export interface Layer {
   readonly fields: Fields;
+  /** What is wrong with those that could not even be taken apart: they are not among the fields. */
+  readonly complaints: readonly string[];
   /** What the operator called the option, or a part of it. */
   where(path: readonly PropertyKey[]): string;
 }
@@ -19,24 +21,49 @@ export interface Layer {
 export const CONFIG_VARIABLE: string = variableOf('config');
 
 export function fileLayer(path: string): Layer {
-  const { $schema: _, ...fields } = readConfigFile(path);
-  return { fields, where: (steps) => `${path}: ${pathOf(steps)}` };
+  const where: Layer['where'] = (steps) => `${path}: ${pathOf(steps)}`;
+  try {
+    const { $schema: _, ...fields } = readConfigFile(path);
+    return { fields, complaints: [], where };
+  } catch (error) {
+    return { fields: {}, complaints: [complaintIn(error)], where };
+  }
 }
 
 export function flagLayer(flags: Flags): Layer {
-  const given = Object.keys(OPTIONS).flatMap((option): [string, unknown][] => {
+  const read = (option: string) => {
     const value = flags[flagOf(option).slice(2)];
-    return value === undefined ? [] : [[option, ofFlag(option, value)]];
-  });
-  return { fields: Object.fromEntries(given), where: (steps) => named(steps, flagOf) };
+    return value === undefined ? undefined : ofFlag(option, value);
+  };
+  return { ...readEach(read), where: (steps) => named(steps, flagOf) };
 }
 
 export function environmentLayer(env: NodeJS.ProcessEnv): Layer {
-  const given = Object.keys(OPTIONS).flatMap((option): [string, unknown][] => {
+  const read = (option: string) => {
     const value = env[variableOf(option)] ?? '';
-    return value === '' || isOfKubernetes(value) ? [] : [[option, ofVariable(option, value)]];
-  });
-  return { fields: Object.fromEntries(given), where: (steps) => named(steps, variableOf) };
+    return value === '' || isOfKubernetes(value) ? undefined : ofVariable(option, value);
+  };
+  return { ...readEach(read), where: (steps) => named(steps, variableOf) };
+}
+
+/** Every option that is given there. */
+function readEach(read: (option: string) => unknown): Pick<Layer, 'fields' | 'complaints'> {
+  const fields: Fields = {};
+  const complaints: string[] = [];
+  for (const option of Object.keys(OPTIONS)) {
+    try {
+      const value = read(option);
+      if (value !== undefined) fields[option] = value;
+    } catch (error) {
+      complaints.push(complaintIn(error));
+    }
+  }
+  return { fields, complaints };
+}
+
+function complaintIn(error: unknown): string {
+  if (error instanceof UsageError) return error.message;
+  throw error;
 }
 
 /** Variables that look like options and are none. No error: an orchestrator may make them of its own. */
@@ -50,9 +77,12 @@ export function pathOf(path: readonly PropertyKey[]): string {
   return names.join('').replace(/^\./, '') || 'the configuration';
 }
 
-/** Of what has ids, the id tells which it is. */
-function named([option, ...rest]: readonly PropertyKey[], nameOf: (option: string) => string): string {
-  return [nameOf(String(option)), ...(isObject(String(option)) ? rest.slice(0, 1).map(String) : [])].join(' ');
+/** Of what has ids, the id tells which it is, and the field, if it was given as JSON, what of it. */
+function named([option, id, ...fields]: readonly PropertyKey[], nameOf: (option: string) => string): string {
+  const name = nameOf(String(option));
+  if (id === undefined || !isObject(String(option))) return name;
+  const [field] = fields;
+  return `${name} ${String(id)}${typeof field === 'string' ? `: ${pathOf(fields)}` : ''}`;
 }
 
 function readConfigFile(path: string): Fields {

@@ -11,15 +11,21 @@ const TOKENS = { operatorToken: 'operator-token', publishToken: 'publish-token' 
  * service manager hands over.
  */
 export function tokensOf(layers: readonly Layer[], env: NodeJS.ProcessEnv): Fields {
-  const tokens = Object.entries(TOKENS).map(([option, credential]) => {
+  const tokens = Object.entries(TOKENS).flatMap(([option, credential]): [string, string | undefined][] => {
     const file = `${option}File`;
     const layer = layers.findLast(({ fields }) => fields[option] !== undefined || fields[file] !== undefined);
-    if (!layer) return [option, credentialOf(credential, env)];
+    if (!layer) return [[option, credentialOf(credential, env)]];
     const { [option]: token, [file]: path } = layer.fields;
     if (token !== undefined && path !== undefined) throw bothGiven(layer, option, file);
-    return [option, token ?? contentOf(String(path), layer.where([file]))];
+    // The file that another layer names does not hold.
+    if (token !== undefined)
+      return [
+        [option, String(token)],
+        [file, undefined],
+      ];
+    return [[option, contentOf(String(path), layer.where([file]))]];
   });
-  return Object.fromEntries(tokens.filter(([, token]) => token !== undefined));
+  return Object.fromEntries(tokens);
 }
 
 function bothGiven(layer: Layer, option: string, file: string): Error {
