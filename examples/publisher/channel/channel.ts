@@ -138,8 +138,8 @@ export class Channel implements AsyncDisposable {
   }
 
   /** For who turns it into something else, and can do without what it is too slow for. */
-  feed(signal: AbortSignal): Subscription & AsyncIterable<Buffer> {
-    return this.hub.subscribe({ signal, onLag: 'skip' });
+  feed(signal: AbortSignal, profile: Profile = 'copy'): Subscription & AsyncIterable<Buffer> {
+    return this.rendition(profile).subscribe({ signal, onLag: 'skip' });
   }
 
   /** The stream of a profile, encoded once however many watch it; `copy` is the stream as it comes. */
@@ -221,13 +221,12 @@ export class Channel implements AsyncDisposable {
   }
 
   #live(): void {
-    const { id } = this.#entry;
     this.#liveSince = new Date();
     this.#lastFailure.forget();
-    const made = this.#source.live();
-    this.#log.info(`channel ${id}: live, first bytes after ${Math.round(performance.now() - this.#openedAt)} ms`);
-    if (made)
-      this.#log.info({ why: made.why }, `channel ${id}: switched from ${made.from} to ${made.to} (${made.why})`);
+    const { why, from, to } = this.#source.live() ?? {};
+    const afterMs = Math.round(performance.now() - this.#openedAt);
+    this.#log.info(`channel ${this.#entry.id}: live, first bytes after ${afterMs} ms`);
+    if (why) this.#log.info({ why }, `channel ${this.#entry.id}: switched from ${from} to ${to} (${why})`);
   }
 
   #closed(): void {

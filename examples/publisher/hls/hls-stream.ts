@@ -1,6 +1,5 @@
 import type { FanoutHub, SubscriptionEnd } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
-import { subscribeTo } from '../channel/subscribe-to.ts';
 import type { Profile } from '../config/schema.ts';
 import { NotSegmentedError } from '../errors.ts';
 import { type RingPosition, SegmentRing } from './segment-ring.ts';
@@ -100,7 +99,7 @@ export class HlsStream implements AsyncDisposable {
     this.#hub.on('live', onSource);
     const { channel, profile } = this.#watched;
     channel.askAtOnce();
-    const subscription = subscribeTo(channel, profile, this.#leaving.signal);
+    const subscription = channel.feed(this.#leaving.signal, profile);
     const limit = this.#limitFirst(subscription.live);
     try {
       for await (const bytes of subscription) this.#segmenter.push(bytes);

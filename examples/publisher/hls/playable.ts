@@ -1,6 +1,5 @@
 import type { ElementaryStream, Program } from '../../mpeg-ts/index.ts';
 import type { Channel } from '../channel/channel.ts';
-import { subscribeTo } from '../channel/subscribe-to.ts';
 import type { Profile } from '../config/schema.ts';
 import { NotSegmentedError } from '../errors.ts';
 import { Segmenter } from './segmenter.ts';
@@ -38,7 +37,7 @@ export async function programOf(
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(new NotSegmentedError(channel.entry.id, NOTHING)), 2 * timeoutMs);
   channel.askAtOnce();
-  const subscription = subscribeTo(channel, profile, AbortSignal.any([late.signal, signal]));
+  const subscription = channel.feed(AbortSignal.any([late.signal, signal]), profile);
   try {
     const program = await firstProgram(subscription);
     signal.throwIfAborted();

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FanoutHub, ServiceContext, ServiceHandle, Supervisor } from 'holdfast';
 import type { Channel } from '../channel/channel.ts';
-import { subscribeTo } from '../channel/subscribe-to.ts';
 import type { PushConfig } from '../config/schema.ts';
 import { PushFailedError } from '../errors.ts';
 import { flvComplaint, programOf } from '../hls/playable.ts';
@@ -148,7 +147,7 @@ export class Push {
   async #send(channel: Channel, { signal, ready }: Pick<ServiceContext, 'signal' | 'ready'>): Promise<SendingEnd> {
     const hub = channel.rendition(this.config.profile);
     this.#hub = hub;
-    await using subscription = subscribeTo(channel, this.config.profile, signal);
+    await using subscription = channel.feed(signal, this.config.profile);
     const isOver = await subscription.live.then(
       () => false,
       () => true,
