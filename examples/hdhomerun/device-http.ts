@@ -1,4 +1,5 @@
 import { get, type IncomingMessage } from 'node:http';
+import { addAbortSignal } from 'node:stream';
 import { redactCredentials } from 'holdfast';
 import { Deadline } from './deadline.ts';
 import {
@@ -26,9 +27,7 @@ export async function open(url: URL, options: RequestOptions): Promise<IncomingM
 /** Reads a small document. `maxBytes` bounds what a broken or hostile device can make this process hold. */
 async function readText(url: URL, options: RequestOptions & { readonly maxBytes: number }): Promise<string> {
   using deadline = timeLimit(url, options);
-  const response = await requestHead(url, deadline.signal);
-  const stop = () => response.destroy(deadline.signal.reason);
-  deadline.signal.addEventListener('abort', stop, { once: true });
+  const response = addAbortSignal(deadline.signal, await requestHead(url, deadline.signal));
   try {
     return await readBody(response, { where: show(url), maxBytes: options.maxBytes });
   } catch (error) {

@@ -15,10 +15,10 @@ export function parseTime(text: string): number | undefined {
   if (digits === '' || offset === undefined) return undefined;
   const [year = 0, ...rest] = [digits.slice(0, 4), ...(digits.slice(4).match(/../g) ?? [])].map(Number);
   const [month = 1, day = 1, hour = 0, minute = 0, second = 0] = rest;
-  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
-  const isReal =
-    new Date(ms).getUTCDate() === day && month >= 1 && month <= 12 && hour < 24 && minute < 60 && second < 61;
-  return isReal || (second === 60 && minute < 60) ? ms - offset * 60_000 : undefined;
+  const isDay = month >= 1 && month <= 12 && new Date(Date.UTC(year, month - 1, day)).getUTCDate() === day;
+  // A leap second is the first of the next minute.
+  const isTime = hour < 24 && minute < 60 && second <= 60;
+  return isDay && isTime ? Date.UTC(year, month - 1, day, hour, minute, second) - offset * 60_000 : undefined;
 }
 
 function zoneOf(zone: string): number | undefined {

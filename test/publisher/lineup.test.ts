@@ -1,4 +1,6 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { DeviceClient, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import type { Channel } from '../../examples/publisher/channel/channel.ts';
@@ -24,6 +26,26 @@ it('what the operator has settled of a channel counts more than what a player ma
     { favorite: false, enabled: true },
     { favorite: true, enabled: true },
   ]);
+});
+
+it('of ten thousand numbers that were made the first are forgotten, but none of a channel that there is', async () => {
+  const channels: Channel[] = [];
+  const dir = temporaryDirectory();
+  const numbers = Object.fromEntries(
+    Array.from({ length: 10_000 }, (_, index) => [`c${index}`, String(9_001 + index)]),
+  );
+  writeFileSync(join(dir, 'lineup.json'), JSON.stringify({ numbers, marks: {} }));
+  const lineup = new Lineup(channels, dir, createLog('json'));
+  const add = (id: string) => {
+    channels.push({ entry: { id, number: null } } as Channel);
+    return lineup.entries.find(({ channel }) => channel.entry.id === id)?.number;
+  };
+  expect([add('c0'), add('new'), add('c9999'), add('newer'), add('c1')]).toEqual([
+    ...['9001', '19001', '19000', '9002', '9003'],
+  ]);
+  await lineup.settled();
+  const kept = JSON.parse(readFileSync(join(dir, 'lineup.json'), 'utf8'));
+  expect(Object.keys(kept.numbers)).toHaveLength(10_000);
 });
 
 it('names of a lineup have no control characters', async () => {

@@ -27,6 +27,8 @@ type Memory = z.infer<typeof schema>;
 
 /** Above those of broadcasters. */
 const FIRST_MADE_NUMBER = 9_001;
+/** More numbers than any house has channels; of channels that are gone, the oldest are forgotten first. */
+const MAX_NUMBERS = 10_000;
 const WATCHABLE_NUMBER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 
 /**
@@ -98,9 +100,19 @@ export class Lineup {
     const used = new Set(Object.values(numbers));
     let number = FIRST_MADE_NUMBER;
     while (used.has(String(number)) || taken.has(String(number))) number += 1;
+    this.#forgetOldest();
     numbers[id] = String(number);
     void this.#file.write(this.#memory);
     return numbers[id];
+  }
+
+  /** Others may announce channels under new ids for ever. */
+  #forgetOldest(): void {
+    const ids = Object.keys(this.#memory.numbers);
+    if (ids.length < MAX_NUMBERS) return;
+    const here = new Set([...this.#channels].map(({ entry }) => entry.id));
+    const oldest = ids.find((id) => !here.has(id));
+    if (oldest !== undefined) delete this.#memory.numbers[oldest];
   }
 }
 

@@ -50,8 +50,8 @@ const kept: z.ZodType<Kept> = z.object({
 const MAX_IDS = 10_000;
 
 /**
- * The last lineup of each device, the last list of each peer and the ids of all channels, over a restart of the publisher: a device that is down when
- * it starts has its channels nevertheless, under the ids that people have in their players.
+ * The last lineup of each device, the last list of each peer and the ids of all channels, over a restart of the publisher: a
+ * device that is down when it starts has its channels nevertheless, under the ids that people have in their players.
  */
 export class KeptLineups implements ChannelIds {
   readonly #file: JsonFile<Kept>;
