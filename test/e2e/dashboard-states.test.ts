@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -192,6 +195,34 @@ describe('the connection', () => {
     const { page } = await stage.open({ prepare: (it) => it.route('**/api/*', (route) => route.abort()) });
     await page.getByText('The channels could not be read').waitFor();
     expect(await page.locator('.skeleton').count()).toBe(0);
+  });
+
+  test.each([
+    ['before its snapshot', 5_000, false],
+    ['after it', 15_000, true],
+  ])('a stream of events that falls silent %s is given up, and the page asks instead', async (_when, ms, begins) => {
+    const silent = createServer(async (_request, response) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Access-Control-Allow-Origin': '*' });
+      const { events, missed, ...snapshot } = begins ? await stage.read('/api/overview') : {};
+      response.write(begins ? `event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n` : ': nothing yet\n\n');
+    });
+    silent.listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    onTestFinished(() => void silent.close().closeAllConnections());
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
+    const { page } = await stage.open({
+      prepare: async (it) => {
+        await it.clock.install();
+        await it.route('**/api/events*', (route) => route.continue({ url }));
+      },
+    });
+    await page
+      .locator('#connection')
+      .getByText(begins ? 'Live' : 'Connecting')
+      .waitFor();
+    await page.clock.fastForward(ms);
+    await page.locator('#connection').getByText('Polling').waitFor();
+    await cardOf(page, 'Harbour News').waitFor();
   });
 
   test('a page that nobody sees holds none, and goes on when it is seen again', async () => {

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { PacketReader, ProgramTables, packetAt } from '../../examples/mpeg-ts/index.ts';
 
-/** The codecs of what the real ffmpeg makes of a picture and of sound. */
-function codecsOf(...args: readonly string[]): (string | undefined)[] {
+/** The codecs of what the real ffmpeg makes of a picture and of sound: of all streams, and of those that players show. */
+function codecsOf(args: readonly string[]): { all: (string | undefined)[]; shown: readonly string[] } {
   const input = [
     '-f',
     'lavfi',
@@ -21,7 +21,8 @@ function codecsOf(...args: readonly string[]): (string | undefined)[] {
     const packet = packetAt(packets, at);
     if (packet && tables.has(packet.pid)) tables.read(packet, at);
   });
-  return tables.programs.flatMap(({ streams }) => Array.from(streams.values(), ({ codec }) => codec));
+  const all = tables.programs.flatMap(({ streams }) => Array.from(streams.values(), ({ codec }) => codec));
+  return { all, shown: tables.codecs };
 }
 
 const DVB = ['-mpegts_flags', 'system_b'];
@@ -53,5 +54,11 @@ test.each([
   ],
   [['-vn', '-map', '1:a', '-c:a', 'aac'], ['AAC']],
 ])('the map table of %j tells %j', (args, codecs) => {
-  expect(codecsOf(...args)).toEqual(codecs);
+  expect(codecsOf(args)).toEqual({ all: codecs, shown: codecs });
+});
+
+test('of several sounds the first is what players show', () => {
+  const maps = ['-map', '1:a', '-map', '0:v', '-map', '1:a', '-c:a:0', 'ac3', '-c:v', 'libx264', '-c:a:1', 'aac'];
+  expect(codecsOf(maps)).toEqual({ all: ['AC-3', 'H.264', 'AAC'], shown: ['H.264', 'AC-3'] });
+  expect(new ProgramTables().codecs).toEqual([]);
 });

@@ -120,8 +120,8 @@ describe('GET /api/events', () => {
     await eventually(async () => expect((await publisher.json('/api/locks')).locks).toEqual([]));
     await listener.until('locks', (locks) => locks.length === 0);
     const heard = listener.messages.length;
-    // That a lineup was read again is news too.
-    const news = () => listener.messages.slice(heard).filter(({ event }) => event !== 'tuners');
+    // That a lineup was read again is news too, and that the stream lives is none.
+    const news = () => listener.messages.slice(heard).filter(({ event }) => !['tuners', 'heartbeat'].includes(event));
     await throughout(2_500, () => expect(news()).toEqual([]));
   });
 
@@ -299,6 +299,16 @@ describe('the feed', () => {
     const text = await metrics.registry.metrics();
     expect(text).toContain('publisher_orphans Nan');
     expect(text).toContain('process_cpu_seconds_total');
+  });
+
+  it('says every 5 s that it lives', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { url } = await serve(0);
+    using listener = await Listener.open(url);
+    await listener.until('snapshot');
+    vi.advanceTimersByTime(10_000);
+    await eventually(() => expect(listener.of('heartbeat')).toHaveLength(2));
   });
 
   it('looks at nothing while nobody listens', async () => {

@@ -5,6 +5,8 @@ const POLL_MS = 2_000;
 const FIRST_RETRY_MS = 1_000;
 const SLOWEST_RETRY_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 5_000;
+/** A stream says something every 5 s: one that does not is kept back by a proxy, or its host was lost without a word. */
+const SILENCE_MS = 15_000;
 const PARTS = ['publisher', 'tuners', 'locks', 'orphans', 'pushes'];
 
 /**
@@ -17,6 +19,7 @@ export class Connection {
   #source;
   #pollTimer;
   #retryTimer;
+  #silenceTimer;
   #retryMs = FIRST_RETRY_MS;
   #polling = false;
   /** Whether a snapshot came by the stream that is open. */
@@ -34,20 +37,27 @@ export class Connection {
 
   /** A page that nobody sees asks nothing. */
   pause() {
-    for (const timer of [this.#pollTimer, this.#retryTimer]) clearTimeout(timer);
+    clearTimeout(this.#pollTimer);
+    this.#close();
+  }
+
+  #close() {
+    for (const timer of [this.#retryTimer, this.#silenceTimer]) clearTimeout(timer);
     this.#source?.close();
     this.#source = undefined;
     this.#isLive = false;
   }
 
   open() {
-    this.pause();
+    this.#close();
     const after = this.#model.lastEventId;
     const source = new EventSource(`/api/events${after ? `?after=${encodeURIComponent(after)}` : ''}`);
     this.#source = source;
     const hear = (event, take) =>
       source.addEventListener(event, ({ data }) => {
-        if (source === this.#source) take(JSON.parse(data));
+        if (source !== this.#source) return;
+        this.#expectMore(SILENCE_MS);
+        take(JSON.parse(data));
       });
     hear('snapshot', (overview) => this.#took(overview));
     hear('channels', (changes) => {
@@ -62,7 +72,14 @@ export class Connection {
     }
     hear('event', (event) => this.#hear([event]));
     hear('missed', ({ missed }) => this.#miss(missed));
+    hear('heartbeat', () => {});
+    this.#expectMore(REQUEST_TIMEOUT_MS);
     source.onerror = () => source === this.#source && this.#failed();
+  }
+
+  #expectMore(withinMs) {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#failed(), withinMs);
   }
 
   #took(overview) {
@@ -74,9 +91,7 @@ export class Connection {
 
   /** The browser would try again by itself, but at the same pace for ever. */
   #failed() {
-    this.#source.close();
-    this.#source = undefined;
-    this.#isLive = false;
+    this.#close();
     if (document.hidden) return;
     this.#retryTimer = setTimeout(() => this.open(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, SLOWEST_RETRY_MS);

@@ -94,6 +94,23 @@ async function post(path, token) {
   }
 }
 
-const remembered = () => sessionStorage.getItem(KEY) ?? undefined;
+/** Where a browser forbids to keep anything it is asked for again after a reload. */
+let kept;
 
-const remember = (token) => (token === undefined ? sessionStorage.removeItem(KEY) : sessionStorage.setItem(KEY, token));
+function remembered() {
+  try {
+    return sessionStorage.getItem(KEY) ?? undefined;
+  } catch {
+    return kept;
+  }
+}
+
+function remember(token) {
+  kept = token;
+  try {
+    if (token === undefined) sessionStorage.removeItem(KEY);
+    else sessionStorage.setItem(KEY, token);
+  } catch {
+    // It is kept here.
+  }
+}

@@ -9,6 +9,8 @@ export class Previews {
   #inSight = new Set();
   #busy = new Set();
   #readAt = new Map();
+  /** Of what each card shows: the same picture is not decoded again and again. */
+  #shown = new WeakMap();
   #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: '100px' });
   #observed = new WeakSet();
 
@@ -36,15 +38,19 @@ export class Previews {
   }
 
   async #refresh(id) {
-    const preview = this.#list.cards.get(id)?.model.view.preview;
+    const card = this.#list.cards.get(id);
+    const preview = card?.model.view.preview;
     const isFresh = performance.now() - (this.#readAt.get(id) ?? Number.NEGATIVE_INFINITY) < REFRESH_MS;
     if (!preview || isFresh || this.#busy.has(id)) return;
     this.#busy.add(id);
     this.#readAt.set(id, performance.now());
     try {
       const response = await fetch(preview, { cache: 'no-cache' });
-      // There is none yet: what is shown stays.
-      if (response.status === 200) this.#list.cards.get(id)?.showPicture(await response.blob());
+      const etag = response.headers.get('ETag');
+      // There is none yet, or no other: what is shown stays.
+      if (response.status !== 200 || this.#shown.get(card) === etag) return;
+      await card.showPicture(await response.blob());
+      this.#shown.set(card, etag);
     } catch {
       // The next may come.
     } finally {

@@ -58,5 +58,5 @@ export function format({ event, data, id }: ServerSentEvent): string {
   return `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
-/** Keeps proxies from taking a quiet connection for a dead one. */
-export const HEARTBEAT = ': still here\n\n';
+/** Keeps proxies from taking a quiet connection for a dead one, and tells a page the same, which never sees a comment. */
+export const HEARTBEAT: string = format({ event: 'heartbeat', data: null });

@@ -6,7 +6,7 @@ import { householdOf } from './viewers.ts';
 import type { ChannelView } from './views.ts';
 
 const LOOK_EVERY_MS = 1_000;
-const HEARTBEAT_EVERY_MS = 15_000;
+const HEARTBEAT_EVERY_MS = 5_000;
 /** What the log says is told together when it says much at once. */
 const TELL_AFTER_MS = 50;
 const MAX_CLIENTS = 64;
