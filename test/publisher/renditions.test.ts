@@ -8,18 +8,23 @@ import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { inspectTransportStream, picturesIn } from '../support/transport-stream.ts';
-import { ask, PublisherProcess, pidsOfChildren, processesWith, timed, Viewer } from './support.ts';
+import { ask, makeRecording, PublisherProcess, pidsOfChildren, processesWith, timed, Viewer } from './support.ts';
 
 const run = promisify(execFile);
 const folder = temporaryDirectory(afterAll);
 const interlaced = join(folder, 'interlaced.ts');
+/** Of so many megabits that a slow reader is behind at once. */
+const fat = join(folder, 'fat.ts');
 let simulator: HdhomerunSimulator;
 let publisher: PublisherProcess;
 
 beforeAll(async () => {
-  await makeInterlaced(interlaced);
-  simulator = await HdhomerunSimulator.start();
-  publisher = await publish();
+  [simulator] = await Promise.all([
+    HdhomerunSimulator.start({ encoding: 'shared' }),
+    makeInterlaced(interlaced),
+    makeRecording(fat, 20),
+  ]);
+  publisher = await publish('--restart-cooldown-ms', '0', '--channel', '9.1={"profile":"low"}');
 });
 
 afterAll(async () => {
@@ -36,7 +41,7 @@ afterEach(async () => {
 });
 
 async function publish(...flags: string[]): Promise<PublisherProcess> {
-  const args = ['--device', simulator.url, '--source', `tape=${interlaced}`, '--discovery', 'off'];
+  const args = ['--device', simulator.url, '--source', `tape=${interlaced}`, '--source', `fat=${fat}`];
   const own = mkdtempSync(join(folder, 'publisher-'));
   const dirs = ['--lock-dir', join(own, 'locks'), '--state-dir', join(own, 'state')];
   const publisher = await PublisherProcess.start([...args, ...dirs, ...flags]);
@@ -114,13 +119,13 @@ describe('a rendition', () => {
   });
 
   it('is deinterlaced, unless deinterlace says not to', async () => {
-    const { interlaced, progressive } = await fieldsIn(await recorded(urlOf('tape', 'web'), 900_000));
-    expect(progressive).toBeGreaterThan(10 * interlaced);
     const config = join(folder, 'woven.json');
     writeFileSync(config, JSON.stringify({ deinterlace: false }));
     await using woven = await publish('--config', config);
-    const as = await fieldsIn(await recorded(`${woven.url}/channels/tape.ts?profile=web`, 900_000));
-    expect(as.interlaced).toBeGreaterThan(10 * as.progressive);
+    const urls = [urlOf('tape', 'web'), `${woven.url}/channels/tape.ts?profile=web`];
+    const [fields, as] = await Promise.all(urls.map(async (url) => fieldsIn(await recorded(url, 900_000))));
+    expect(fields?.progressive).toBeGreaterThan(10 * (fields?.interlaced ?? 0));
+    expect(as?.interlaced).toBeGreaterThan(10 * (as?.progressive ?? 0));
   });
 
   it('has a key frame in every second', async () => {
@@ -199,11 +204,10 @@ describe('a rendition', () => {
   });
 
   it('is what a channel gives whose override names its profile', async () => {
-    await using overridden = await publish('--channel', '5.1={"profile":"low"}');
-    const { video } = await probed(`${overridden.url}/channels/5.1.ts`, 60_000);
-    expect(video.codec_name).toBe('h264');
-    expect(encodersOf(overridden).length).toBeLessThanOrEqual(1);
-    expect((await probed(`${overridden.url}/channels/5.1.ts?profile=copy`)).video.codec_name).not.toBe('');
+    const { video } = await probed(`${publisher.url}/channels/9.1.ts`, 60_000);
+    expect([video.codec_name, video.height]).toEqual(['h264', 270]);
+    const plain = await probed(urlOf('9.1', 'copy'));
+    expect([plain.video.codec_name, encodersOf(publisher)]).toEqual(['h264', []]);
   });
 });
 
@@ -218,11 +222,10 @@ describe('a rendition of a channel that fails', () => {
   });
 
   it('goes on with the next source, and its viewers stay: its timeline does not go back', async () => {
-    await using brave = await publish('--restart-cooldown-ms', '0');
-    using viewer = await Viewer.open(`${brave.url}/channels/9.1.ts?profile=low`, { keep: true });
+    using viewer = await Viewer.open(`${publisher.url}/channels/9.1.ts?profile=low`, { keep: true });
     await viewer.more(60_000, patienceMs(30_000));
     simulator.misbehave({ fault: 'cut', channel: '9.1', times: 1 });
-    await brave.says(/channel 9\.1: .*cut the connection/);
+    await publisher.says(/channel 9\.1: .*cut the connection/);
     await viewer.more(150_000, patienceMs(30_000));
     expect(viewer.isGone).toBe(false);
     const path = join(folder, 'switched.ts');
@@ -234,26 +237,25 @@ describe('a rendition of a channel that fails', () => {
     expect(Math.min(...steps)).toBeGreaterThan(0);
     expect(Math.max(...steps)).toBeLessThan(30);
     viewer.leave();
-    await eventually(() => expect(encodersOf(brave)).toEqual([]));
+    await eventually(() => expect(encodersOf(publisher)).toEqual([]));
   });
 });
 
 describe('a rendition whose ffmpeg', () => {
   it('dies is encoded anew, and its viewers and those of the channel stay', async () => {
-    await using brave = await publish('--restart-cooldown-ms', '0');
-    using viewer = await Viewer.open(`${brave.url}/channels/5.1.ts?profile=low`);
-    using plain = await Viewer.open(`${brave.url}/channels/5.1.ts`);
+    using viewer = await Viewer.open(`${publisher.url}/channels/5.1.ts?profile=low`);
+    using plain = await Viewer.open(`${publisher.url}/channels/5.1.ts`);
     await viewer.more(20_000, patienceMs(30_000));
-    const [pid] = encodersOf(brave);
+    const [pid] = encodersOf(publisher);
     process.kill(pid as number, 'SIGKILL');
-    await brave.says(/channel 5\.1\/low: .*ffmpeg ended by SIGKILL/);
+    await publisher.says(/channel 5\.1\/low: .*ffmpeg ended by SIGKILL/);
     await viewer.more(100_000, patienceMs(30_000));
-    expect([viewer.isGone, plain.isGone, encodersOf(brave).includes(pid as number)]).toEqual([false, false, false]);
+    expect([viewer.isGone, plain.isGone, encodersOf(publisher).includes(pid as number)]).toEqual([false, false, false]);
   });
 
   it('is too slow holds up nobody: the others lose nothing, and what it can not take is left out', async () => {
-    using viewer = await Viewer.open(urlOf('tape', 'low'));
-    using plain = await Viewer.open(urlOf('tape', 'copy'), { keep: true });
+    using viewer = await Viewer.open(urlOf('fat', 'low'));
+    using plain = await Viewer.open(urlOf('fat', 'copy'), { keep: true });
     await viewer.more(20_000, patienceMs(30_000));
     const [pid] = encodersOf(publisher);
     process.kill(pid as number, 'SIGSTOP');
