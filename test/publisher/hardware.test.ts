@@ -9,10 +9,10 @@ import { createControls } from '../../examples/publisher/controls.ts';
 import { failureOf } from '../../examples/publisher/failure.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, throughout } from '../support/eventually.ts';
 import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { makeRecording } from './support.ts';
+import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
 
 let folder: string;
 /** The sentences of the log. */
@@ -60,6 +60,12 @@ function devices(...names: readonly string[]): string {
 
 const encoders = (wanted: Hardware, ffmpeg: () => string, dev: string) =>
   new HardwareEncoders({ wanted: () => wanted, ffmpeg, log: createLog('json'), devices: dev });
+
+/** The processes that stand for an ffmpeg that never ends. */
+const trials = () => {
+  const sleeping = processesWith('sleep\u00008\u0000');
+  return pidsOfChildren(process.pid).filter((pid) => sleeping.includes(pid));
+};
 
 describe('what encodes', () => {
   it('is the first that really encodes here, tried once and not before it is needed', async () => {
@@ -142,12 +148,39 @@ describe('what encodes', () => {
     expect(said.at(-1)).toMatch(/^nvenc failed, .*the driver is gone/);
   });
 
-  it('is the processor while a driver keeps what is tried from ending', async () => {
+  it('is the processor while a driver keeps what is tried from ending, and that ends with the publisher', async () => {
     const path = join(folder, 'ffmpeg');
     writeFileSync(path, '#!/bin/sh\nexec sleep 8\n', { mode: 0o755 });
     const found = encoders('nvenc', () => path, devices('nvidia0'));
     expect(await found.encoder()).toEqual({ kind: 'software' });
     expect(said).toEqual([expect.stringMatching(/still tried, the processor encodes meanwhile/)]);
+    expect(trials()).toHaveLength(1);
+    await found[Symbol.asyncDispose]();
+    expect(trials()).toEqual([]);
+  });
+
+  it('is tried once for all who doubt it at a time, and by few processes whatever is doubted', async () => {
+    const all = ['nvidia0', 'video0', 'dri/renderD128'];
+    const wanted = ['nvenc', 'v4l2m2m', 'vaapi', 'qsv'] as const;
+    let now: Hardware = 'none';
+    ffmpegWith(...wanted);
+    const terms = { ffmpeg: () => join(folder, 'ffmpeg'), log: createLog('json'), devices: devices(...all) };
+    await using found = new HardwareEncoders({ ...terms, wanted: () => now });
+    now = 'nvenc';
+    const nvenc = await found.encoder();
+    const before = calls().length;
+    await Promise.all(Array.from({ length: 10 }, () => found.doubt(nvenc, 'its stream was bad')));
+    expect(calls().length - before).toBe(1);
+    writeFileSync(terms.ffmpeg(), '#!/bin/sh\nexec sleep 8\n', { mode: 0o755 });
+    const searches = wanted.map((kind) => {
+      now = kind === 'nvenc' ? 'auto' : kind;
+      return found.encoder().catch(() => {});
+    });
+    await eventually(() => expect(trials()).toHaveLength(2));
+    await throughout(200, () => expect(trials().length).toBeLessThanOrEqual(2));
+    await found[Symbol.asyncDispose]();
+    await Promise.all(searches);
+    expect(trials()).toEqual([]);
   });
 });
 
