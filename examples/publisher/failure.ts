@@ -101,11 +101,11 @@ function saidBy(deviceCode: number): string {
 export async function noTunerErrorOr(
   error: unknown,
   channel: string,
-  device: DeviceClient | undefined,
+  { device, signal }: { readonly device: DeviceClient | undefined; readonly signal: AbortSignal },
 ): Promise<unknown> {
   if (isBusy(error)) return new NoTunerError(channel, saidBy(error.deviceCode as number), retryOf(error), error);
   if (!device || !isUnavailable(error)) return error;
-  const tuners = await device.status({ timeoutMs: STATUS_TIMEOUT_MS }).catch((): TunerStatus[] => []);
+  const tuners = await device.status({ timeoutMs: STATUS_TIMEOUT_MS, signal }).catch((): TunerStatus[] => []);
   const allInUse = tuners.length > 0 && !tuners.some(isFreeTuner);
   return allInUse ? new NoTunerError(channel, '805 All Tuners In Use', TUNER_RETRY_MS, error) : error;
 }

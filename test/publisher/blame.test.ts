@@ -91,6 +91,8 @@ async function serve(answer: RequestListener): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
+const DESCRIPTION = JSON.stringify({ DeviceID: '1234ABC2', FriendlyName: 'x', TunerCount: 2 });
+
 /** Nothing is held against any source, and only the first was tried. */
 function expectNobodyBlamed(channel: Channel): void {
   expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
@@ -168,6 +170,24 @@ describe('what is no fault of a source counts against none, and does not go down
     await viewer[Symbol.asyncDispose]();
     await eventually(() => expect(channel.hub.state).toBe('idle'));
     expectNobodyBlamed(channel);
+  });
+
+  it('that its last viewer leaves while its device is asked why it refused, which nobody waits for', async () => {
+    publish();
+    let isAsked = false;
+    const address = await serve(({ url = '' }, response) => {
+      if (url === '/discover.json') response.end(DESCRIPTION);
+      else if (url === '/status.json') isAsked = true;
+      else response.writeHead(503).end();
+    });
+    const device = await DeviceClient.at(`http://${address}`);
+    channels.sync([{ ...entry('a', ['x']), sources: [{ url: `http://${address}/auto/v5.1`, device }] }]);
+    const channel = channels.get('a') as Channel;
+    const viewer = watch(channel);
+    await eventually(() => expect(isAsked).toBe(true));
+    await viewer[Symbol.asyncDispose]();
+    await eventually(() => expect(channel.hub.state).toBe('idle'), promisedMs(500));
+    expect(channel.sources).toMatchObject([{ state: 'ok' }]);
   });
 
   it('that the publisher stops while it is read', async () => {
@@ -353,8 +373,7 @@ describe('a channel', () => {
     const streams: string[] = [];
     let asked = 0;
     const address = await serve(({ url = '' }, response) => {
-      if (url === '/discover.json')
-        response.end(JSON.stringify({ DeviceID: '1234ABC2', FriendlyName: 'x', TunerCount: 2 }));
+      if (url === '/discover.json') response.end(DESCRIPTION);
       else if (url === '/status.json') asked++;
       else streams.push(url);
     });

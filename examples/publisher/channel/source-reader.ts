@@ -103,7 +103,7 @@ export class SourceReader {
     } catch (error) {
       // What can't be released is told when it is wanted again.
       await release().catch(() => {});
-      throw signal.aborted ? error : await noTunerErrorOr(error, this.#channel, device);
+      throw signal.aborted ? error : await noTunerErrorOr(error, this.#channel, { device, signal });
     }
   }
 
