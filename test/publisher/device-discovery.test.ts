@@ -80,7 +80,7 @@ describe('discovery', () => {
     const port = await takenPort();
     await using publisher = await publish('--discovery', 'auto', '--discovery-port', String(port));
     expect(publisher.output).toContain(`discovery is off: port ${port} is taken by another program`);
-    expect(publisher.output).not.toContain('WARN');
+    expect(publisher.warnings).toEqual([]);
     expect((await publisher.json('/discover.json')).TunerCount).toBe(2);
   });
 

@@ -58,6 +58,11 @@ export class PublisherProcess implements AsyncDisposable {
     return this.#program.output();
   }
 
+  /** But for what other programs of this host have left, such as another test whose publisher was killed just now. */
+  get warnings(): readonly string[] {
+    return this.output.split('\n').filter((line) => / WARN (?!not of this publisher)/.test(line));
+  }
+
   /** Without a slash at its end. */
   get url(): string {
     const url = /dashboard: (http:\S+)\//.exec(this.output)?.[1];
