@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
@@ -42,6 +44,19 @@ describe('a reload on SIGHUP', () => {
     await viewer.more();
     expect(pidsOfChildren(publisher.pid)).toEqual(before);
     expect([isRunning(publisher.pid), viewer.isGone]).toEqual([true, false]);
+  });
+
+  it('leaves a device that does not answer now what it has told', async () => {
+    const { publisher, reload } = await publish({});
+    await using _publisher = publisher;
+    simulator.misbehave({ fault: 'hang-lineup' });
+    onTestFinished(() => simulator.heal());
+    reload({ source: { more: '/nowhere/more.ts' } });
+    await publisher.says(/reload: applied source/);
+    await eventually(async () => expect((await publisher.channel('more')).id).toBe('more'));
+    const { devices } = await publisher.json('/api/tuners');
+    expect(devices).toMatchObject([{ channels: 3, refreshedAt: expect.any(String) }]);
+    expect(await publisher.channel('5.1')).toMatchObject({ available: true });
   });
 
   it.each([
@@ -153,9 +168,15 @@ describe('a reload on SIGHUP', () => {
     await using _publisher = publisher;
     reload({});
     await publisher.says(/reload: nothing changed/);
-    reload({ demo: true, stateDir: '/nowhere' });
-    await publisher.says(/reload: not applied before the next start: demo, stateDir/);
-    expect((await ask(`${publisher.url}/healthz`)).status).toBe(200);
+    for (const maxViewers of [1, 2]) {
+      reload({ bind: '0.0.0.0', demo: true, stateDir: '/nowhere', maxViewers });
+      const line = 'reload: not applied before the next start: bind, demo, stateDir\n.*reload: applied maxViewers\n';
+      await publisher.says(new RegExp(`(${line}[\\s\\S]*){${maxViewers}}`));
+    }
+    // It listens where it did, and guards that.
+    const other = request(`${publisher.url}/api/channels`, { headers: { Host: 'evil.example' } }).end();
+    const [answer] = await once(other, 'response');
+    expect(answer.resume().statusCode).toBe(421);
   });
 
   it('may be asked for again and again, and during the start', async () => {

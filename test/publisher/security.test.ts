@@ -61,7 +61,9 @@ describe('the operator', () => {
     await viewer.more();
     const { status, json } = await post('/api/channels/5.1/restart', TOKEN);
     expect([status, json]).toEqual([202, { id: '5.1', action: 'restart' }]);
-    await publisher.says(/channel 5\.1: restart by the operator[\s\S]*channel 5\.1: opening[\s\S]*channel 5\.1: live/);
+    await publisher.says(
+      /channel 5\.1: restart by the operator, from 127\.0\.0\.1\n[\s\S]*channel 5\.1: opening[\s\S]*channel 5\.1: live/,
+    );
     expect(viewer.isGone).toBe(false);
     await viewer.more();
   });

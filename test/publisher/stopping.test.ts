@@ -1,6 +1,7 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { SourceLock } from 'holdfast';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -9,7 +10,7 @@ import { eventually } from '../support/eventually.ts';
 import { isRunning } from '../support/processes.ts';
 import { promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
-import { makeRecording, PublisherProcess, pidsOfChildren, timed, Viewer } from './support.ts';
+import { ask, makeRecording, PublisherProcess, pidsOfChildren, timed, Viewer } from './support.ts';
 
 let simulator: HdhomerunSimulator;
 const lockDir = temporaryDirectory(afterAll);
@@ -86,6 +87,30 @@ describe('the publisher ends and leaves no ffmpeg, no open tuner and no held loc
     const elapsedMs = await timed(250, () => expectNothingLeft(children));
     console.log(`${signal} to nothing left: ${elapsedMs} ms`);
     await publisher.exited;
+  });
+
+  it('and says meanwhile that it is not ready to who is in, and lets nobody new in', async () => {
+    const hanging = `
+      const { Channels } = await import('./examples/publisher/channel/channels.ts');
+      Channels.prototype[Symbol.asyncDispose] = () => new Promise(() => {});
+    `;
+    const args = ['--source', 'a=http://127.0.0.1:9/', '--lock-dir', temporaryDirectory()];
+    await using publisher = await PublisherProcess.start(args, {}, hanging);
+    const socket = connect(Number(new URL(publisher.url).port), '127.0.0.1');
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk;
+    });
+    socket.write('GET /readyz HTTP/1.1\r\nHost: localhost\r\n');
+    // What is answered after that has been read after it.
+    expect((await ask(`${publisher.url}/readyz`)).json).toMatchObject({ ready: true });
+    publisher.kill('SIGTERM');
+    await publisher.says(/SIGTERM: stopping/);
+    await eventually(() => expect(ask(`${publisher.url}/readyz`)).rejects.toThrow('fetch failed'));
+    socket.write('\r\n');
+    await eventually(() => expect(answer).toMatch(/^HTTP\/1\.1 503 [\s\S]*"ready":false,"reasons":\["it stops"\]/));
+    socket.destroy();
+    publisher.kill('SIGKILL');
   });
 
   it('on a second Ctrl-C, at once', async () => {

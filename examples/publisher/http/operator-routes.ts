@@ -17,7 +17,7 @@ export function operatorRoutes({ channels, gate, log }: OperatorDesk): Routes {
     const channel = admitted(exchange, channels, gate);
     if (!channel) return;
     const { id } = channel.entry;
-    log.warn({ channel: id }, `channel ${id}: ${action} by the operator`);
+    log.warn({ channel: id }, `channel ${id}: ${action} by the operator, from ${exchange.client}`);
     work(channel);
     sendJson(exchange.response, { id, action }, 202);
   };
