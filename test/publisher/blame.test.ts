@@ -119,10 +119,14 @@ describe('what is no fault of a source counts against none, and does not go down
   });
 
   it('that what has to be known of it before it is opened takes its time: the next is read', async () => {
-    publish({ startTimeoutMs: promisedMs(1_600) });
-    const address = await serve(() => {});
-    // It has the form of a tuner's, so that the device is asked who it is.
-    const channel = channelOf(`http://${address}/auto/v5.1`, two as string);
+    // Of it the first source has 0.9 s, and its device is asked for a second who it is.
+    publish({ startTimeoutMs: 2_000 });
+    const recording = readFileSync(one as string);
+    const hung = await serve(() => {});
+    const other = await serve((_, response) => {
+      response.writeHead(200, { 'Content-Type': 'video/mp2t' }).write(recording);
+    });
+    const channel = channelOf(`http://${hung}/auto/v5.1`, `http://${other}/live`);
     await watch(channel).live;
     expect(channel.reading?.index).toBe(1);
     expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
