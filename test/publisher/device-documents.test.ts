@@ -202,7 +202,10 @@ describe('favourites', () => {
     await publisher.says(/3 channels: /);
     expect((await publisher.json('/discover.json')).DeviceID).toBe(DeviceID);
     await isMarked();
-    expect((await post('favorite=-12', TOKEN)).status).toBe(200);
+    for (const mark of ['-7.1', '+9002', '-9.1', '-12']) {
+      expect((await post(`favorite=${mark}`, TOKEN)).status).toBe(200);
+    }
     expect(numbersIn(await lineup())).toContain('12');
+    expect(numbersIn(await lineup('?show=favorites'))).toEqual(['9002']);
   });
 });

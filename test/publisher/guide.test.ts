@@ -271,7 +271,7 @@ describe('the guide of the makers of the devices', () => {
     await using one = await HdhomerunSimulator.start();
     await using two = await HdhomerunSimulator.start();
     server.gives(guideOf({ a: { from: 0, count: 1 } }));
-    const addresses = () => [one.url, 'http://127.0.0.1:9', two.url];
+    const addresses = [one.url, 'http://127.0.0.1:9', two.url];
     const service = new URL(server.url).origin;
     await expectTitles(await started(new DeviceGuide({ addresses, service })), { a: ['a 0'], b: [] });
     expect(server.asked.map(({ url }) => url)).toEqual(['/api/xmltv?DeviceAuth=simulatedsimulated']);
@@ -279,18 +279,26 @@ describe('the guide of the makers of the devices', () => {
     expect([hours(0), hours(0.5), hours(1)]).toEqual([20, 24, 28]);
   });
 
-  it('is asked for with the devices that there are then', async () => {
+  it('is asked for at once, over a restart too, when the devices are others, and only then', async () => {
     await using one = await HdhomerunSimulator.start();
-    const addresses: string[] = [];
-    const guide = new DeviceGuide({ addresses: () => addresses, service: new URL(server.url).origin });
-    await expect(guide.pull({}, new AbortController().signal)).rejects.toThrow('no device answers');
-    addresses.push(one.url);
-    await guide.pull({}, new AbortController().signal);
-    expect(server.asked.map(({ url }) => url)).toEqual(['/api/xmltv?DeviceAuth=simulated']);
+    await using two = await HdhomerunSimulator.start();
+    server.gives(guideOf({ a: { from: 0, count: 1 } }));
+    const of = (...addresses: string[]) => new DeviceGuide({ addresses, service: new URL(server.url).origin });
+    const asked = () => server.asked.map(({ url }) => url?.replace('/api/xmltv?DeviceAuth=', ''));
+    const before = await started(of(one.url, two.url));
+    await expectTitles(before, { a: ['a 0'], b: [] });
+    await before.setSources([of(two.url, one.url)]);
+    await before[Symbol.asyncDispose]();
+    const again = await started(of(one.url, two.url));
+    await again[Symbol.asyncDispose]();
+    expect(asked()).toEqual(['simulatedsimulated']);
+    const after = await started(of(one.url));
+    await eventually(() => expect(asked()).toEqual(['simulatedsimulated', 'simulated']));
+    await expectTitles(after, { a: ['a 0'], b: [] });
   });
 
   it('is not asked for if no device says anything for it', async () => {
-    await started(new DeviceGuide({ addresses: () => ['http://127.0.0.1:9'], service: new URL(server.url).origin }));
+    await started(new DeviceGuide({ addresses: ['http://127.0.0.1:9'], service: new URL(server.url).origin }));
     await eventually(() => expect(said.join('\n')).toMatch(/no device answers and says its DeviceAuth/));
     expect(server.asked).toEqual([]);
   });

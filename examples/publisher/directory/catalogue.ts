@@ -125,11 +125,11 @@ export class Catalogue implements AsyncDisposable {
   #guides(): readonly GuideSource[] {
     const { config, demo } = this.#options;
     const guides = config.guide.map((each): GuideSource => {
-      if (each === 'device') return new DeviceGuide({ addresses: () => config.device });
+      if (each === 'device') return new DeviceGuide({ addresses: config.device });
       return /^https?:/i.test(each) ? new UrlGuide(each) : new FileGuide(each);
     });
     if (demo === undefined) return guides;
-    return [...guides, new DeviceGuide({ addresses: () => [demo], service: demo, key: 'demo' })];
+    return [...guides, new DeviceGuide({ addresses: [demo], service: demo, key: 'demo' })];
   }
 }
 

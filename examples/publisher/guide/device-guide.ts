@@ -7,11 +7,11 @@ const HOUR_MS = 3_600_000;
 const ASK_TIMEOUT_MS = 5_000;
 
 export interface DeviceGuideOptions {
-  /** Of the devices whose channels it is for, as they are now. */
-  readonly addresses: () => readonly string[];
+  /** Of the devices whose channels it is for. */
+  readonly addresses: readonly string[];
   /** @default https://api.hdhomerun.com */
   readonly service?: string | undefined;
-  /** By which what was kept of it is found again. @default made from the service */
+  /** By which what was kept of it is found again. @default made from the service and the addresses */
   readonly key?: string | undefined;
   /** From 0 to 1. @default Math.random */
   readonly random?: (() => number) | undefined;
@@ -21,22 +21,22 @@ export interface DeviceGuideOptions {
  * The guide that the makers of the devices offer to those who have one, by the internet: two weeks for an account, less
  * without. The service wants all devices of a house in one call, told by what each gives as its `DeviceAuth`, which is good
  * for less than a day and so is read again before each; and it wants the calls of all houses spread over the day: the next
- * is 20 to 28 hours ahead.
+ * is 20 to 28 hours ahead. That of other devices is another guide: what a new one has is not waited for until then.
  */
 export class DeviceGuide implements GuideSource {
   readonly name: string;
   readonly key: string;
-  readonly #addresses: () => readonly string[];
+  readonly #addresses: readonly string[];
   readonly #service: string;
   readonly #random: () => number;
 
   constructor(options: DeviceGuideOptions) {
     this.name = options.key ?? 'device';
-    const { addresses, service = 'https://api.hdhomerun.com', key = service, random = Math.random } = options;
+    const { addresses, service = 'https://api.hdhomerun.com', random = Math.random } = options;
     this.#addresses = addresses;
     this.#service = service;
     this.#random = random;
-    this.key = `device:${key}`;
+    this.key = `device:${options.key ?? [service, ...addresses.toSorted()].join(' ')}`;
   }
 
   async pull(_before: Validators, signal: AbortSignal): Promise<Pulled | undefined> {
@@ -52,7 +52,7 @@ export class DeviceGuide implements GuideSource {
   /** Of those that answer; one that is down must not cost the others their guide. */
   async #deviceAuth(signal: AbortSignal): Promise<string> {
     const asked = await Promise.allSettled(
-      this.#addresses().map((address) => DeviceClient.at(address, { signal, timeoutMs: ASK_TIMEOUT_MS })),
+      this.#addresses.map((address) => DeviceClient.at(address, { signal, timeoutMs: ASK_TIMEOUT_MS })),
     );
     signal.throwIfAborted();
     const auths = asked.flatMap((each) =>
