@@ -55,8 +55,10 @@ try {
     await page.locator('#connection').getByText('Live').waitFor();
     await act?.(page);
     await eventually(async () => {
-      const shown = await page.locator('.card[data-state=live] .thumb img:not([hidden])').count();
-      if (shown === 0) throw new Error('no preview is shown');
+      await page.evaluate('scrollTo(0, 0)');
+      const isMissing = await page.evaluate(`[...document.querySelectorAll('.card[data-state=live]')]
+        .some((card) => card.getBoundingClientRect().top < innerHeight && card.querySelector('img').hidden)`);
+      if (isMissing) throw new Error('a preview is not shown yet');
     }, 20_000).catch((error) => console.warn(String(error)));
     await page.screenshot({ path: join(scratch, `${name}.png`) });
     execFileSync(findFfmpeg(), [...fewerColours(join(scratch, `${name}.png`)), join(folder, `${name}.png`)]);

@@ -229,17 +229,21 @@ describe('the player', () => {
     expect(await page.getByRole('button', { name: 'Play broken' }).isEnabled()).toBe(true);
   });
 
-  test.each([
-    [404, {}, 'There is no such channel'],
-    [409, { title: 'Another process holds this source', detail: 'pid 4711 since noon' }, 'pid 4711 since noon'],
-    [503, { title: 'No tuner is free', detail: 'both are taken' }, 'both are taken Try again in 7 s.'],
-    [504, { detail: 'nothing within 15 s' }, 'The source did not start in time'],
-  ])('shows the problem of a %i', async (status, problem, text) => {
-    const refuse = (route: Route) => route.fulfill({ status, json: problem, headers: { 'Retry-After': '7' } });
-    const { page } = await stage.open({ prepare: (it) => it.route('**/channels/*.ts', refuse) });
-    await play(page, 'Harbour News');
-    await page.locator('#player').getByText(text).waitFor();
-    expect(await page.locator('#player').getByRole('button', { name: 'Try again' }).isVisible()).toBe(true);
+  test('shows the problem of each refusal', async () => {
+    const { page } = await stage.open();
+    for (const [status, problem, text] of [
+      [404, {}, 'There is no such channel'],
+      [409, { title: 'Another process holds this source', detail: 'pid 4711 since noon' }, 'pid 4711 since noon'],
+      [503, { title: 'No tuner is free', detail: 'both are taken' }, 'both are taken Try again in 7 s.'],
+      [504, { detail: 'nothing within 15 s' }, 'The source did not start in time'],
+    ] as const) {
+      await page.route('**/channels/*.ts', (route) =>
+        route.fulfill({ status, json: problem, headers: { 'Retry-After': '7' } }),
+      );
+      await play(page, 'Harbour News');
+      await page.locator('#player').getByText(text).waitFor();
+      expect(await page.locator('#player').getByRole('button', { name: 'Try again' }).isVisible(), text).toBe(true);
+    }
   });
 });
 

@@ -158,7 +158,7 @@ export class Player {
     setText(element('cover-detail'), problem?.retryAfter ? `${detail} Try again in ${problem.retryAfter} s.` : detail);
     setShown(element('retry'), phase === 'failed' && this.#ways.length > 0);
     setText(element('player-title'), phase === 'idle' ? 'Player' : name);
-    const sound = this.#video.muted ? 'Muted until you turn the sound on' : 'With sound';
+    const sound = `The sound is ${this.#video.muted ? 'off' : 'on'}`;
     setText(element('player-facts'), facts[phase] ?? sound);
     const open = this.#engine !== undefined;
     const focusIsLost = !open && document.activeElement === element('stop');
