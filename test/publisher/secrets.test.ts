@@ -9,7 +9,13 @@ import { ask, makeRecording, PublisherProcess, pidsOfChildren, Viewer } from './
 
 /** In every place where a secret can be, another one, so that the one which shows tells where it was. */
 const SECRETS = {
-  ...{ sourceUser: 'u-source-7731', source: 'p-source-7731', query: 'q-source-7731', backup: 'p-backup-7731' },
+  ...{
+    sourceUser: 'u-source-7731',
+    source: 'p-source-7731',
+    query: 'q-source-7731',
+    keyed: 'k-source-7731',
+    backup: 'p-backup-7731',
+  },
   ...{ device: 'p-device-7731', peer: 'p-peer-7731', guide: 'p-guide-7731', push: 'p-push-7731' },
   ...{ passphrase: 'passphrase-7731', key: 'rtmp-key-7731' },
   ...{ operator: 'the-token-7731-of-who-operates', publish: 'the-token-7731-of-who-publishes' },
@@ -53,7 +59,7 @@ it('no secret of the configuration shows: in the log, an answer, a lock, what is
     device: [`http://me:${SECRETS.device}@${host}`],
     source: {
       cam: [
-        `http://${SECRETS.sourceUser}:${SECRETS.source}@${host}/cam.ts?token=${SECRETS.query}`,
+        `http://${SECRETS.sourceUser}:${SECRETS.source}@${host}/cam.ts?token=${SECRETS.query}&key=${SECRETS.keyed}`,
         `rtsp://me:${SECRETS.backup}@${host}/cam`,
       ],
     },

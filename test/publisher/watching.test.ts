@@ -195,6 +195,13 @@ describe('the API', () => {
     expect(text).toContain('publisher_channels{availability="available"} 3');
   });
 
+  it('is alive and not ready as long as it knows no channel', async () => {
+    await using other = await PublisherProcess.start(['--device', '127.0.0.1:9', '--lock-dir', temporaryDirectory()]);
+    const ready = await ask(`${other.url}/readyz`);
+    expect([ready.status, ready.json.reasons]).toEqual([503, ['no channel is known yet']]);
+    expect((await ask(`${other.url}/healthz`)).status).toBe(200);
+  });
+
   it('serves the dashboard and its player with security headers', async () => {
     for (const [path, type] of [
       ['/', 'text/html'],
