@@ -247,13 +247,16 @@ describe('the player', () => {
   });
 });
 
-/** Last: who watches HLS has no connection that tells of the end, so that a tuner stays in use for a while. */
 describe('HLS', () => {
   test('goes on by HLS where the player of MPEG-TS can not be had', async () => {
     const { page } = await stage.open({ prepare: (it) => it.route('**/assets/mpegts.js', (route) => route.abort()) });
     await play(page, 'Harbour News');
     await untilThePictureMoves(page);
     await page.locator('#player-facts').getByText('HLS').waitFor();
+    expect(await stage.tunersInUse()).toBe(1);
+    // It says that it leaves: else nobody would know before fifteen seconds are over.
+    await page.goto('about:blank');
+    await eventually(async () => expect(await stage.tunersInUse()).toBe(0), TUNER_FREE_MS);
   });
 
   test.each([
@@ -265,6 +268,7 @@ describe('HLS', () => {
     await untilThePictureMoves(page);
     await page.locator('#player-facts').getByText('HLS').waitFor();
     await page.getByRole('button', { name: 'Stop Harbour News' }).click();
+    await eventually(async () => expect(await stage.tunersInUse()).toBe(0), TUNER_FREE_MS);
     expect(problems).toEqual([]);
   });
 
