@@ -1,6 +1,6 @@
 export { associationPacket } from './association.ts';
 export { beginsGroup, mpegTsJoinPoint } from './join-point.ts';
-export { PACKET_BYTES, type Packet, packetAt, SYNC_BYTE } from './packet.ts';
+export { isInSync, PACKET_BYTES, type Packet, packetAt, SYNC_BYTE } from './packet.ts';
 export { PacketReader } from './packet-reader.ts';
 export { StreamMonitor } from './stream-monitor.ts';
 export { type ElementaryStream, leads, type Program, ProgramTables } from './tables.ts';

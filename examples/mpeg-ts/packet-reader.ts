@@ -1,4 +1,4 @@
-import { PACKET_BYTES, SYNC_BYTE } from './packet.ts';
+import { isInSync, PACKET_BYTES, SYNC_BYTE } from './packet.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -35,7 +35,6 @@ export class PacketReader {
 
   /** It may have been found out of sync just now. */
   #isPacket(all: Buffer, at: number): boolean {
-    if (all[at] !== SYNC_BYTE) return false;
-    return this.#isInSync || all[at + PACKET_BYTES] === SYNC_BYTE;
+    return this.#isInSync ? all[at] === SYNC_BYTE : isInSync(all, at);
   }
 }

@@ -34,8 +34,15 @@ export function packetAt(bytes: Buffer, at: number): Packet | undefined {
   };
 }
 
-/** Whether packets begin at `at`, as far as `bytes` tell: one sync byte in a picture is chance, two in a row are none. */
-export function isInSync(bytes: Buffer, at: number): boolean {
-  const next = at + PACKET_BYTES;
-  return bytes[at] === SYNC_BYTE && (next >= bytes.length || bytes[next] === SYNC_BYTE);
+/**
+ * Whether packets begin at `at`, as far as `bytes` tell.
+ *
+ * @param packets so many in a row are looked at: one sync byte in a picture is chance, two in a row hardly ever are
+ */
+export function isInSync(bytes: Buffer, at: number, packets = 2): boolean {
+  for (let packet = 0; packet < packets; packet++) {
+    const next = at + packet * PACKET_BYTES;
+    if (next < bytes.length ? bytes[next] !== SYNC_BYTE : packet === 0) return false;
+  }
+  return true;
 }

@@ -1,4 +1,4 @@
-import { PACKET_BYTES, SYNC_BYTE } from './packet.ts';
+import { isInSync, PACKET_BYTES, SYNC_BYTE } from './packet.ts';
 
 /** When a stream is lost, and no longer just disturbed. Times are in milliseconds. */
 export interface StreamLimits {
@@ -38,7 +38,8 @@ const DISCONTINUITY = 0x80;
 const HAS_CLOCK = 0x10;
 
 /** A sync byte in a picture is chance; three at the right distance are a stream. */
-const SYNC_RUN_BYTES = 2 * PACKET_BYTES + 1;
+const SYNC_RUN = 3;
+const SYNC_RUN_BYTES = (SYNC_RUN - 1) * PACKET_BYTES + 1;
 const NOTHING = Buffer.alloc(0);
 /** The rate is that of so many seconds. */
 const RATE_SECONDS = 4;
@@ -206,7 +207,7 @@ export class StreamMonitor {
   #findSync(bytes: Buffer, from: number): number {
     for (let at = bytes.indexOf(SYNC_BYTE, from); at >= 0; at = bytes.indexOf(SYNC_BYTE, at + 1)) {
       if (at + SYNC_RUN_BYTES > bytes.length) return at;
-      this.#isInSync = bytes[at + PACKET_BYTES] === SYNC_BYTE && bytes[at + 2 * PACKET_BYTES] === SYNC_BYTE;
+      this.#isInSync = isInSync(bytes, at, SYNC_RUN);
       if (this.#isInSync) return at;
     }
     return bytes.length;

@@ -1,4 +1,4 @@
-import { PACKET_BYTES, SYNC_BYTE } from '../../mpeg-ts/index.ts';
+import { isInSync, PACKET_BYTES } from '../../mpeg-ts/index.ts';
 
 /** One sync byte is chance; so many in a row, a packet apart, are none. */
 const PACKETS = 5;
@@ -11,14 +11,7 @@ export const DECIDING_BYTES: number = PACKETS * PACKET_BYTES;
  */
 export function firstPacketIn(bytes: Buffer): number | undefined {
   for (let at = 0; at < PACKET_BYTES && at + (PACKETS - 1) * PACKET_BYTES < bytes.length; at++) {
-    if (isPacketRow(bytes, at)) return at;
+    if (isInSync(bytes, at, PACKETS)) return at;
   }
   return undefined;
-}
-
-function isPacketRow(bytes: Buffer, begin: number): boolean {
-  for (let packet = 0; packet < PACKETS; packet++) {
-    if (bytes[begin + packet * PACKET_BYTES] !== SYNC_BYTE) return false;
-  }
-  return true;
 }
