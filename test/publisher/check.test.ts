@@ -19,9 +19,9 @@ it('complains of nothing where nothing is wrong', async () => {
   expect(await check()).toEqual({ complaints: [], warnings: [] });
 });
 
-it('makes no state directory: who checks may be another user than who runs it', async () => {
+it.each(['state', 'lock'])('makes no %s directory: who checks may be another user than who runs it', async (what) => {
   const path = join(temporaryDirectory(), 'a', 'b');
-  expect((await check('--state-dir', path)).complaints).toEqual([]);
+  expect((await check(`--${what}-dir`, path)).complaints).toEqual([]);
   expect(existsSync(join(path, '..'))).toBe(false);
 });
 

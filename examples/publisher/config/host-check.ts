@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { DeviceClient, findFfmpeg } from '../../hdhomerun/index.ts';
@@ -30,10 +30,8 @@ export async function checkHost(config: Config): Promise<Verdict> {
     ...missingGuides(config),
     ...aboutIds(config),
   ];
-  await checkLockDirectory(config.lockDir, (text) => warnings.push(text)).catch((error) =>
-    complaints.push(textOf(error)),
-  );
-  complaints.push(...stateComplaints(config));
+  complaints.push(...(await lockComplaints(config, (text) => warnings.push(text))));
+  complaints.push(...directoryComplaints('state', stateDir(config)));
   const port = await portComplaint(config);
   if (port) (port.code === 'EADDRINUSE' ? warnings : complaints).push(port.text);
   const more = await Promise.all([
@@ -82,14 +80,25 @@ function twice(given: readonly (readonly [id: string, value: string | undefined]
   });
 }
 
-/** Nothing is made: whoever checks may be another user than who runs it. */
-function stateComplaints(config: Config): string[] {
-  const path = stateDir(config);
+/** A directory that is there is tried. */
+async function lockComplaints({ lockDir }: Config, warn: (text: string) => void): Promise<string[]> {
+  const named = lockDir ?? process.env.HOLDFAST_LOCK_DIR;
+  if (named && !existsSync(named)) return directoryComplaints('lock', resolve(named));
+  try {
+    await checkLockDirectory(lockDir, warn);
+    return [];
+  } catch (error) {
+    return [textOf(error)];
+  }
+}
+
+/** Nothing is made: whoever checks may be another user than who runs it, and would own it. */
+function directoryComplaints(what: 'lock' | 'state', path: string): string[] {
   let there = path;
   while (!existsSync(there)) there = dirname(there);
   const cannot = there === path ? '' : `can't be made: ${there} `;
   return unusable(there, constants.W_OK | constants.X_OK).map(
-    (why) => `the state directory ${path} ${cannot}${why}; choose another with --state-dir`,
+    (why) => `the ${what} directory ${path} ${cannot}${why}; choose another with --${what}-dir`,
   );
 }
 
