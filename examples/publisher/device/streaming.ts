@@ -89,11 +89,15 @@ async function watch(response: ServerResponse, output: Output, durationMs: numbe
   return error;
 }
 
+/** Past this, who takes nothing of the rest will not: it would keep its connection for ever, as no viewer that is counted. */
+const REST_IDLE_MS = 10_000;
+
 /** Ends the answer, cleanly, so long after its first byte. */
 function endAfter(subscription: Subscription, response: ServerResponse, durationMs: number): Disposable {
   let timer: NodeJS.Timeout | undefined;
   const end = async () => {
     await subscription[Symbol.asyncDispose]();
+    response.setTimeout(REST_IDLE_MS, () => response.destroy());
     response.end();
   };
   const begin = () => {

@@ -1,5 +1,6 @@
 import type { ChannelOverride } from '../config/schema.ts';
-import type { ChannelIds, ChannelProvider, DirectoryEntry, Offer, ProviderKind, Source } from './directory.ts';
+import type { ChannelIds } from './channel-ids.ts';
+import type { ChannelProvider, DirectoryEntry, Offer, ProviderKind, Source } from './directory.ts';
 
 /** What one provider says of a channel, and until when that counts. */
 export interface Contribution {

@@ -1,5 +1,6 @@
 import type { DeviceClient } from '../../hdhomerun/index.ts';
 import type { ChannelOverride, Profile } from '../config/schema.ts';
+import { type ChannelIds, idsInMemory } from './channel-ids.ts';
 import { type Composition, type Contribution, compose } from './channel-list.ts';
 import { RefreshLoop } from './refresh-loop.ts';
 
@@ -86,12 +87,6 @@ export interface DirectorySettings {
   readonly overrides?: Readonly<Record<string, ChannelOverride>> | undefined;
   /** Where the ids that channels have are remembered. @default nowhere */
   readonly ids?: ChannelIds | undefined;
-}
-
-/** The id that each channel was given, by the own id of its offers. */
-export interface ChannelIds {
-  get(own: string): string | undefined;
-  remember(ids: ReadonlyMap<string, string>): void;
 }
 
 export const DIRECTORY_TTL_MS = 30_000;
@@ -243,16 +238,6 @@ export class Directory implements Disposable {
 
 function keyOf(provider: ChannelProvider): unknown {
   return provider.key ?? provider;
-}
-
-function idsInMemory(): ChannelIds {
-  const byOwn = new Map<string, string>();
-  return {
-    get: (own) => byOwn.get(own),
-    remember: (ids) => {
-      for (const [own, id] of ids) byOwn.set(own, id);
-    },
-  };
 }
 
 /** Whether an entry's provider has been silent for longer than the ttl. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { LineupChannel } from '../../hdhomerun/index.ts';
 import type { Logger } from '../log.ts';
 import { JsonFile } from '../state/json-file.ts';
-import type { ChannelIds } from './directory.ts';
+import type { ChannelIds } from './channel-ids.ts';
 import { type PeerList, stream } from './peer.ts';
 
 /** What a device had last, and when. */
