@@ -87,6 +87,8 @@ describe('previews', () => {
     for (const id of ['5.1', '7.1']) {
       const viewer = await Viewer.open(new URL(`/channels/${id}.ts`, stage.url).href);
       onTestFinished(() => viewer.leave());
+      await viewer.more();
+      await fetch(new URL(`/channels/${id}/preview.jpg`, stage.url)); // has it made while the page is opened
     }
     // Instead of waiting for the publisher to make the next, it is that of another channel.
     let newer = '/channels/5.1/preview.jpg';

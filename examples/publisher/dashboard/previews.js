@@ -47,7 +47,9 @@ export class Previews {
     try {
       const response = await fetch(preview, { cache: 'no-cache' });
       const etag = response.headers.get('ETag');
-      // There is none yet, or no other: what is shown stays.
+      // The first is being made: it is asked for again at the next tick.
+      if (response.status === 204) this.#readAt.delete(id);
+      // What is shown stays while there is none, or no other.
       if (response.status !== 200 || this.#shown.get(card) === etag) return;
       await card.showPicture(await response.blob());
       this.#shown.set(card, etag);
