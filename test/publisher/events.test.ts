@@ -132,7 +132,10 @@ describe('GET /api/events', () => {
     const failed = await listener.until('channels', ({ changed }) =>
       changed.some((it: Json) => it.id === 'broken' && it.lastError),
     );
-    const { lastError, failures } = failed.data.changed.find((it: Json) => it.id === 'broken');
+    const { lastError, failures, sources } = failed.data.changed.find((it: Json) => it.id === 'broken');
+    expect(sources, 'what changes at each look would be news each time').toMatchObject([
+      { state: 'failed', until: expect.stringMatching(/:\d\d\.000Z$/) },
+    ]);
     expect(lastError.advice).toContain('ffprobe');
     expect(failures).toBeGreaterThan(0);
     await listener.until('event', ({ level, channel }) => level === 'warn' && channel === 'broken');

@@ -223,7 +223,8 @@ export class ChannelSource {
 }
 
 function viewOf({ listed, state, isReading, said, retryAfterMs }: SourceState): SourceView {
-  const until = retryAfterMs ? { until: new Date(Date.now() + retryAfterMs) } : {};
+  // To the second: what stays the same would be news at each look.
+  const until = retryAfterMs ? { until: new Date(Math.round((Date.now() + retryAfterMs) / 1_000) * 1_000) } : {};
   return {
     source: redactCredentials(listed.source.url),
     state,
