@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { findFfmpeg, HdhomerunSimulator } from '../../examples/hdhomerun/index.ts';
 import { TrackWatch } from '../../examples/publisher/pipeline/track-watch.ts';
 import { eventually } from '../support/eventually.ts';
@@ -14,9 +14,17 @@ import { PublisherProcess, pidsOfChildren, processesWith, Viewer } from './suppo
 const run = promisify(execFile);
 const folder = temporaryDirectory(afterAll);
 
-/** Two seconds of MPEG-TS whose PIDs begin where it is told. */
-async function recordingOf(firstPid: number, ...codecs: readonly string[]): Promise<Buffer> {
-  const path = join(folder, `${firstPid}-${codecs.join('')}.ts`);
+const recordings = new Map<string, Promise<Buffer>>();
+
+/** Two seconds of MPEG-TS whose PIDs begin where it is told; each is made once. */
+function recordingOf(firstPid: number, ...codecs: readonly string[]): Promise<Buffer> {
+  const name = `${firstPid}-${codecs.join('')}.ts`;
+  const made = recordings.get(name) ?? makeRecordingAt(join(folder, name), firstPid, codecs);
+  recordings.set(name, made);
+  return made;
+}
+
+async function makeRecordingAt(path: string, firstPid: number, codecs: readonly string[]): Promise<Buffer> {
   const input = ['-f', 'lavfi', '-i', 'testsrc2=size=320x180:rate=25', '-f', 'lavfi', '-i', 'sine', '-t', '2'];
   const mux = ['-g', '12', '-mpegts_start_pid', String(firstPid), '-f', 'mpegts', path];
   await run(findFfmpeg(), ['-v', 'error', '-y', ...input, ...codecs, ...mux]);
@@ -31,29 +39,19 @@ const encodersOf = ({ pid }: PublisherProcess) => {
   return pidsOfChildren(pid).filter((child) => encoding.includes(child));
 };
 
-describe.each<[string, number, number, readonly string[], readonly string[]]>([
-  ['other codecs on other PIDs', 0x100, 0x340, H264, MPEG2],
-  ['other codecs on the same PIDs', 0x100, 0x100, MPEG2, H264],
-  ['the same codecs on other PIDs', 0x100, 0x340, MPEG2, MPEG2],
-])('a channel whose next source has %s', (_, firstPid, secondPid, firstCodecs, secondCodecs) => {
-  let first: HdhomerunSimulator;
-  let second: HdhomerunSimulator;
-
-  beforeAll(async () => {
-    const [a, b] = await Promise.all([recordingOf(firstPid, ...firstCodecs), recordingOf(secondPid, ...secondCodecs)]);
-    [first, second] = await Promise.all([
-      HdhomerunSimulator.start({ recording: a }),
-      HdhomerunSimulator.start({ recording: b }),
-    ]);
-  });
-
-  afterAll(async () => {
-    await Promise.all([first.close(), second.close()]);
-  });
-
-  it('is encoded on at once: no restart is counted, and its viewers stay', async () => {
+describe('a channel whose next source has', () => {
+  it.concurrent.for<[string, number, number, readonly string[], readonly string[]]>([
+    ['other codecs on other PIDs', 0x100, 0x340, H264, MPEG2],
+    ['other codecs on the same PIDs', 0x100, 0x100, MPEG2, H264],
+    ['the same codecs on other PIDs', 0x100, 0x340, MPEG2, MPEG2],
+  ])('%s is encoded on at once: no restart is counted, and its viewers stay', async (between, { onTestFinished }) => {
+    const [, firstPid, secondPid, firstCodecs, secondCodecs] = between;
+    const both = [recordingOf(firstPid, ...firstCodecs), recordingOf(secondPid, ...secondCodecs)] as const;
+    const [a, b] = await Promise.all(both);
+    await using first = await HdhomerunSimulator.start({ recording: a });
+    await using second = await HdhomerunSimulator.start({ recording: b });
     const sources = JSON.stringify([first.streamUrl('5.1'), second.streamUrl('5.1')]);
-    const dirs = ['--lock-dir', temporaryDirectory(), '--state-dir', temporaryDirectory()];
+    const dirs = ['--lock-dir', temporaryDirectory(onTestFinished), '--state-dir', temporaryDirectory(onTestFinished)];
     await using publisher = await PublisherProcess.start(['--source', `news=${sources}`, ...dirs]);
     using viewer = await Viewer.open(`${publisher.url}/channels/news.ts?profile=low`, { keep: true });
     await viewer.more(60_000, patienceMs(30_000));
