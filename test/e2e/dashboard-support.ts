@@ -86,7 +86,7 @@ export const cardOf = (page: Page, name: string): Locator =>
 export const play = (page: Page, name: string): Promise<void> =>
   page.getByRole('button', { name: `Play ${name}` }).click();
 
-export const secondsPlayed = (page: Page): Promise<number> =>
+const secondsPlayed = (page: Page): Promise<number> =>
   page.evaluate("document.querySelector('video').currentTime");
 
 export async function untilItPlays(page: Page, seconds: number): Promise<void> {

@@ -20,7 +20,7 @@ export interface GuideOptions {
   readonly times?: GuideTimes | undefined;
 }
 
-export interface GuideTimes extends PullTimes {
+interface GuideTimes extends PullTimes {
   /**
    * Devices tell of their channels one after the other: they are waited for before a guide is made anew.
    * @default 500 ms
