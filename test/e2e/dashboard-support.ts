@@ -86,8 +86,7 @@ export const cardOf = (page: Page, name: string): Locator =>
 export const play = (page: Page, name: string): Promise<void> =>
   page.getByRole('button', { name: `Play ${name}` }).click();
 
-const secondsPlayed = (page: Page): Promise<number> =>
-  page.evaluate("document.querySelector('video').currentTime");
+const secondsPlayed = (page: Page): Promise<number> => page.evaluate("document.querySelector('video').currentTime");
 
 export async function untilItPlays(page: Page, seconds: number): Promise<void> {
   await eventually(async () => {
