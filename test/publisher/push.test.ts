@@ -298,7 +298,7 @@ describe.concurrent('a push', () => {
     const publisher = new PublisherProcess(['--push', 'x={"channel":"5.1","url":"srt://0.0.0.0:9000?mode=listener"}']);
     const { code, output } = await publisher.exited;
     expect(code).toBe(2);
-    expect(output).toMatch(/--push x must be an srt:\/\/ \(which calls: no mode=listener\)/);
+    expect(output).toMatch(/--push x: url must be an srt:\/\/ \(which calls: no mode=listener\)/);
   });
 });
 
