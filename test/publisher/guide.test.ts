@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -295,6 +295,21 @@ describe('the guide of the makers of the devices', () => {
     const after = await started(of(one.url));
     await eventually(() => expect(asked()).toEqual(['simulatedsimulated', 'simulated']));
     await expectTitles(after, { a: ['a 0'], b: [] });
+  });
+
+  it.each(['', ' over a restart'])('keeps what it had of a device that is down when others are added%s', async (how) => {
+    await using one = await HdhomerunSimulator.start();
+    await using two = await HdhomerunSimulator.start();
+    const of = (...addresses: string[]) => new DeviceGuide({ addresses, service: new URL(server.url).origin });
+    server.gives(guideOf({ a: { from: 0, count: 1 }, b: { from: 0, count: 1 } }));
+    const before = await started(of(one.url));
+    await expectTitles(before, { a: ['a 0'], b: ['b 0'] });
+    server.gives(guideOf({ a: { from: 0, count: 1, title: 'new' } }));
+    if (how !== '') await before[Symbol.asyncDispose]();
+    const after = how === '' ? before : open();
+    await (how === '' ? after.setSources([of(one.url, two.url)]) : after.start([of(one.url, two.url)]));
+    await expectTitles(after, { a: ['new 0'], b: ['b 0'] });
+    expect(readFileSync(join(dir, 'pulls.json'), 'utf8')).not.toContain(new URL(one.url).host);
   });
 
   it('is not asked for if no device says anything for it', async () => {

@@ -11,7 +11,7 @@ export interface DeviceGuideOptions {
   readonly addresses: readonly string[];
   /** @default https://api.hdhomerun.com */
   readonly service?: string | undefined;
-  /** By which what was kept of it is found again. @default made from the service and the addresses */
+  /** By which what was kept of it is found again, whatever the addresses are. @default made from the service */
   readonly key?: string | undefined;
   /** From 0 to 1. @default Math.random */
   readonly random?: (() => number) | undefined;
@@ -21,11 +21,12 @@ export interface DeviceGuideOptions {
  * The guide that the makers of the devices offer to those who have one, by the internet: two weeks for an account, less
  * without. The service wants all devices of a house in one call, told by what each gives as its `DeviceAuth`, which is good
  * for less than a day and so is read again before each; and it wants the calls of all houses spread over the day: the next
- * is 20 to 28 hours ahead. That of other devices is another guide: what a new one has is not waited for until then.
+ * is 20 to 28 hours ahead, unless the devices are others: what a new one has is not waited for until then.
  */
 export class DeviceGuide implements GuideSource {
   readonly name: string;
   readonly key: string;
+  readonly asks: string | undefined;
   readonly #addresses: readonly string[];
   readonly #service: string;
   readonly #random: () => number;
@@ -36,7 +37,8 @@ export class DeviceGuide implements GuideSource {
     this.#addresses = addresses;
     this.#service = service;
     this.#random = random;
-    this.key = `device:${options.key ?? [service, ...addresses.toSorted()].join(' ')}`;
+    this.key = `device:${options.key ?? service}`;
+    this.asks = options.key === undefined ? addresses.toSorted().join(' ') : undefined;
   }
 
   async pull(_before: Validators, signal: AbortSignal): Promise<Pulled | undefined> {

@@ -31,6 +31,8 @@ interface Times extends Limits {
 export interface PullRecord extends Validators {
   readonly pulledAt: number;
   readonly nextAt: number;
+  /** What was asked for, so that it can be compared and not be read: it may hold credentials. */
+  readonly asks?: string | undefined;
 }
 
 /** The records of all sources, over a restart. */
@@ -82,9 +84,13 @@ export class GuidePull implements AsyncDisposable {
     return this.#kept && this.#records.get(idOf(this.source))?.pulledAt;
   }
 
-  /** Resolves when what was kept of it is there; pulls go on after that. */
-  start(): Promise<void> {
-    this.#running = this.#begin();
+  /**
+   * Resolves when what was kept of it is there; pulls go on after that.
+   *
+   * @param kept where that is in memory: of one with the same key, which has ended
+   */
+  start(kept?: KeptGuide): Promise<void> {
+    this.#running = this.#begin(kept);
     return this.#running;
   }
 
@@ -95,12 +101,18 @@ export class GuidePull implements AsyncDisposable {
     await this.#running;
   }
 
-  async #begin(): Promise<void> {
-    this.#kept = await this.#fromDisk();
+  async #begin(kept: KeptGuide | undefined): Promise<void> {
+    this.#kept = kept ?? (await this.#fromDisk());
     if (this.#kept) this.#listener.changed();
-    const nextAt = (this.#kept && this.#records.get(idOf(this.source))?.nextAt) ?? 0;
+    const nextAt = this.#before?.nextAt ?? 0;
     // It may have been written by a clock that was wrong.
     this.#pullIn(Math.min(nextAt - Date.now(), this.source.nextPullMs()));
+  }
+
+  /** The pull that what was kept is of, if it asked for the same. */
+  get #before(): PullRecord | undefined {
+    const record = this.#kept && this.#records.get(idOf(this.source));
+    return record?.asks === asksOf(this.source) ? record : undefined;
   }
 
   #pullIn(ms: number): void {
@@ -117,7 +129,8 @@ export class GuidePull implements AsyncDisposable {
       const validators = await this.#takeIn();
       this.#failures = 0;
       const nextMs = this.source.nextPullMs();
-      this.#records.set(idOf(this.source), { ...validators, pulledAt: Date.now(), nextAt: Date.now() + nextMs });
+      const now = { pulledAt: Date.now(), nextAt: Date.now() + nextMs, asks: asksOf(this.source) };
+      this.#records.set(idOf(this.source), { ...validators, ...now });
       this.#pullIn(nextMs);
     } catch (error) {
       const retryAfterMs = this.#backoff();
@@ -133,7 +146,7 @@ export class GuidePull implements AsyncDisposable {
   }
 
   async #takeIn(): Promise<Validators> {
-    const { etag, lastModified }: Validators = (this.#kept && this.#records.get(idOf(this.source))) ?? {};
+    const { etag, lastModified }: Validators = this.#before ?? {};
     using limit = new TimeLimit(this.#times, this.#closing.signal);
     const pulled = await limit.race(this.source.pull({ etag, lastModified }, limit.signal));
     if (!pulled) return { etag, lastModified };
@@ -175,5 +188,13 @@ export class GuidePull implements AsyncDisposable {
 
 /** Of a key, which may hold credentials, nothing is to be seen in names of files. */
 export function idOf({ key }: GuideSource): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, 16);
+  return digestOf(key);
+}
+
+function asksOf({ asks }: GuideSource): string | undefined {
+  return asks === undefined ? undefined : digestOf(asks);
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

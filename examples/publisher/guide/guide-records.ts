@@ -9,6 +9,7 @@ const record: z.ZodType<PullRecord> = z.object({
   lastModified: z.string().optional(),
   pulledAt: z.number(),
   nextAt: z.number(),
+  asks: z.string().optional(),
 });
 
 /** A source that is looked at more often than this is not written down each time. */

@@ -15,6 +15,8 @@ export interface GuideSource {
   readonly name: string;
   /** Tells it from all others, over a restart too; what is kept of it is found by this. */
   readonly key: string;
+  /** For what it asks, if that may change: what was kept of it stays then, and it is pulled at once. */
+  readonly asks?: string | undefined;
   /**
    * The document as it is now; `undefined` if it is the one that the validators are of. An error says that it can't be had.
    * The signal ends the reading of it too.

@@ -78,7 +78,7 @@ export class Guide implements AsyncDisposable, PullListener {
     });
   }
 
-  /** From now on these, the dearest first. One that was there before goes on as it is. */
+  /** From now on these, the dearest first. One that was there before, and asks for the same, goes on as it is. */
   setSources(sources: readonly GuideSource[]): Promise<void> {
     return this.#inTurn(() => this.#replaceSources(sources));
   }
@@ -165,12 +165,16 @@ export class Guide implements AsyncDisposable, PullListener {
     const before = new Map(this.#pulls.map((pull) => [pull.source.key, pull]));
     const { dir, log, times } = this.#options;
     const around = { dir, log, records: this.#records, listener: this };
-    this.#pulls = sources.map((source) => before.get(source.key) ?? new GuidePull(source, around, times));
+    this.#pulls = sources.map((source) => {
+      const pull = before.get(source.key);
+      return pull && pull.source.asks === source.asks ? pull : new GuidePull(source, around, times);
+    });
     await Promise.all([...before.values()].filter((pull) => !this.#pulls.includes(pull)).map(end));
     const ids = new Set(sources.map(idOf));
     this.#records.keepOnly(ids);
     await removeOthers(dir, ids);
-    await Promise.all(this.#pulls.map((pull) => (before.has(pull.source.key) ? undefined : pull.start())));
+    const added = this.#pulls.filter((pull) => before.get(pull.source.key) !== pull);
+    await Promise.all(added.map((pull) => pull.start(before.get(pull.source.key)?.kept)));
     this.changed();
   }
 
