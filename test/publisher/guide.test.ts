@@ -131,6 +131,15 @@ describe('the guide', () => {
     expect(await titles(now + 20 * HOUR_MS)).toEqual([]);
   });
 
+  it('goes on with what was served of a channel, and not of another that had its number', async () => {
+    const kept = await keptGuide(gzipSync(guideOf({ a: { from: 0, count: 1 }, b: { from: 0, count: 1 } })));
+    const options = { nowMs: Date.now() };
+    const of = (id: string, guideNumber: string) => subject(id, { name: `${id} & Co.`, guideNumber, guideId: id });
+    const { gzip: before } = await mergeGuides([of('a', '5'), of('b', '6')], [kept], options);
+    const merged = await mergeGuides([of('c', '5'), of('b', '6'), of('a', '7')], [], { ...options, before });
+    expect(await titlesIn(merged)).toEqual({ '5': [], '6': ['b 0'], '7': [] });
+  });
+
   it('is valid though an attribute of a programme has another in its text', async () => {
     const start = `${new Date().getUTCFullYear() + 1}`;
     const programme = `<programme showview="a channel=b stop='x'" channel="a" start="${start}"><title>A</title></programme>`;

@@ -139,6 +139,6 @@ class Intake implements Disposable {
   }
 }
 
-function guideChannel({ id, elements }: XmltvChannel): GuideChannel {
+export function guideChannel({ id, elements }: XmltvChannel): GuideChannel {
   return { id, names: elements.filter(({ name }) => name === 'display-name').map(textOf) };
 }

@@ -45,6 +45,11 @@ export async function matchChannels(
   return found;
 }
 
+/** As everywhere here, capitals, accents, blanks and signs do not count. */
+export function isCalled({ names }: GuideChannel, name: string): boolean {
+  return names.some((each) => plain(each) === plain(name));
+}
+
 /** So many channels are looked at before others have a turn. */
 const CHANNELS_PER_TURN = 200;
 

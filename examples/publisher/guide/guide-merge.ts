@@ -11,8 +11,8 @@ import {
   type XmltvChannel,
   type XmltvProgramme,
 } from '../../xmltv/index.ts';
-import { isOver, type KeptGuide } from './guide-intake.ts';
-import { type GuideTarget, matchChannels } from './guide-match.ts';
+import { guideChannel, isOver, type KeptGuide } from './guide-intake.ts';
+import { type GuideTarget, isCalled, matchChannels } from './guide-match.ts';
 import { oneSchedule, type Span } from './guide-overlap.ts';
 import { PackedText, unpacked } from './packed-text.ts';
 import { whileWanted } from './wanted.ts';
@@ -63,7 +63,7 @@ export async function mergeGuides(
   const { signal, before } = options;
   const schedules = new Schedules(ours, options);
   for (const { gzip, channels } of sources) await schedules.add(gzip, await matchChannels(ours, channels, signal));
-  if (before) await schedules.add(before, new Map(ours.map(({ id, guideNumber }) => [id, guideNumber])));
+  if (before) await schedules.add(before, await stillOurs(ours, before, signal));
   using packed = new PackedText();
   await packed.write(tvBegin({ 'generator-info-name': 'holdfast-publisher' }));
   for (const subject of ours) await packed.write(subjectText(subject, schedules.iconOf(subject)));
@@ -78,6 +78,24 @@ export async function mergeGuides(
   }
   await packed.write(TV_END);
   return { gzip: await packed.end(), listed, programmes };
+}
+
+/** Which channels of a guide that was merged before are ours: the number of one may be that of another by now. */
+async function stillOurs(
+  ours: readonly GuideSubject[],
+  merged: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, string>> {
+  const byNumber = new Map(ours.map((subject) => [subject.guideNumber, subject]));
+  const found = new Map<string, string>();
+  for await (const items of whileWanted(readXmltv(unpacked(merged)), signal)) {
+    for (const item of items) {
+      if (item.kind === 'programme') return found;
+      const subject = byNumber.get(item.id);
+      if (subject && isCalled(guideChannel(item), subject.name)) found.set(subject.id, item.id);
+    }
+  }
+  return found;
 }
 
 /** What the documents say of our channels, the dearest document first. */
