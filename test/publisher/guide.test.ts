@@ -306,20 +306,23 @@ describe('the guide of the makers of the devices', () => {
     await expectTitles(after, { a: ['a 0'], b: [] });
   });
 
-  it.each(['', ' over a restart'])('keeps what it had of a device that is down when others are added%s', async (how) => {
-    await using one = await HdhomerunSimulator.start();
-    await using two = await HdhomerunSimulator.start();
-    const of = (...addresses: string[]) => new DeviceGuide({ addresses, service: new URL(server.url).origin });
-    server.gives(guideOf({ a: { from: 0, count: 1 }, b: { from: 0, count: 1 } }));
-    const before = await started(of(one.url));
-    await expectTitles(before, { a: ['a 0'], b: ['b 0'] });
-    server.gives(guideOf({ a: { from: 0, count: 1, title: 'new' } }));
-    if (how !== '') await before[Symbol.asyncDispose]();
-    const after = how === '' ? before : open();
-    await (how === '' ? after.setSources([of(one.url, two.url)]) : after.start([of(one.url, two.url)]));
-    await expectTitles(after, { a: ['new 0'], b: ['b 0'] });
-    expect(readFileSync(join(dir, 'pulls.json'), 'utf8')).not.toContain(new URL(one.url).host);
-  });
+  it.each(['', ' over a restart'])(
+    'keeps what it had of a device that is down when others are added%s',
+    async (how) => {
+      await using one = await HdhomerunSimulator.start();
+      await using two = await HdhomerunSimulator.start();
+      const of = (...addresses: string[]) => new DeviceGuide({ addresses, service: new URL(server.url).origin });
+      server.gives(guideOf({ a: { from: 0, count: 1 }, b: { from: 0, count: 1 } }));
+      const before = await started(of(one.url));
+      await expectTitles(before, { a: ['a 0'], b: ['b 0'] });
+      server.gives(guideOf({ a: { from: 0, count: 1, title: 'new' } }));
+      if (how !== '') await before[Symbol.asyncDispose]();
+      const after = how === '' ? before : open();
+      await (how === '' ? after.setSources([of(one.url, two.url)]) : after.start([of(one.url, two.url)]));
+      await expectTitles(after, { a: ['new 0'], b: ['b 0'] });
+      expect(readFileSync(join(dir, 'pulls.json'), 'utf8')).not.toContain(new URL(one.url).host);
+    },
+  );
 
   it('is not asked for if no device says anything for it', async () => {
     await started(new DeviceGuide({ addresses: ['http://127.0.0.1:9'], service: new URL(server.url).origin }));

@@ -28,7 +28,7 @@ it('what the operator has settled of a channel counts more than what a player ma
   ]);
 });
 
-it('of ten thousand numbers that were made the first are forgotten, but none of a channel that there is', async () => {
+it('of ten thousand numbers that were made the first are forgotten, none of a channel that there is, and not given away', async () => {
   const channels: Channel[] = [];
   const dir = temporaryDirectory();
   const numbers = Object.fromEntries(
@@ -41,11 +41,24 @@ it('of ten thousand numbers that were made the first are forgotten, but none of 
     return lineup.entries.find(({ channel }) => channel.entry.id === id)?.number;
   };
   expect([add('c0'), add('new'), add('c9999'), add('newer'), add('c1')]).toEqual([
-    ...['9001', '19001', '19000', '9002', '9003'],
+    ...['9001', '19001', '19000', '19002', '19003'],
   ]);
   await lineup.settled();
   const kept = JSON.parse(readFileSync(join(dir, 'lineup.json'), 'utf8'));
   expect(Object.keys(kept.numbers)).toHaveLength(10_000);
+});
+
+it('made numbers have five digits: after the last the first that is free is next', async () => {
+  const dir = temporaryDirectory();
+  const numbers = { a: '9001', b: '99998', c: '1e300', d: 'x' };
+  writeFileSync(join(dir, 'lineup.json'), JSON.stringify({ numbers, marks: {} }));
+  const channels = ['new', 'newer'].map((id) => ({ entry: { id, number: null } }) as Channel);
+  const lineup = new Lineup(channels, dir, createLog('json'));
+  expect(lineup.entries.map(({ number, channel }) => [channel.entry.id, number])).toEqual([
+    ['newer', '9002'],
+    ['new', '99999'],
+  ]);
+  await lineup.settled();
 });
 
 it('names of a lineup have no control characters', async () => {

@@ -27,6 +27,8 @@ type Memory = z.infer<typeof schema>;
 
 /** Above those of broadcasters. */
 const FIRST_MADE_NUMBER = 9_001;
+/** As many digits as players let people type. */
+const LAST_MADE_NUMBER = 99_999;
 /** More numbers than any house has channels; of channels that are gone, the oldest are forgotten first. */
 const MAX_NUMBERS = 10_000;
 const WATCHABLE_NUMBER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
@@ -98,7 +100,7 @@ export class Lineup {
     const kept = Object.hasOwn(numbers, id) ? numbers[id] : undefined;
     if (kept !== undefined && !taken.has(kept)) return kept;
     const used = new Set(Object.values(numbers));
-    let number = FIRST_MADE_NUMBER;
+    let number = firstToTry(used);
     while (used.has(String(number)) || taken.has(String(number))) number += 1;
     this.#forgetOldest();
     numbers[id] = String(number);
@@ -114,6 +116,13 @@ export class Lineup {
     const oldest = ids.find((id) => !here.has(id));
     if (oldest !== undefined) delete this.#memory.numbers[oldest];
   }
+}
+
+/** Above all others: whoever remembers a number that was forgotten here would find another channel under it. */
+function firstToTry(used: ReadonlySet<string>): number {
+  const made = [...used].map(Number).filter((number) => Number.isInteger(number) && number <= LAST_MADE_NUMBER);
+  const next = Math.max(FIRST_MADE_NUMBER - 1, ...made) + 1;
+  return next > LAST_MADE_NUMBER ? FIRST_MADE_NUMBER : next;
 }
 
 /** What it is called upstream; of one that was only given an id, that, if it is a number. */
