@@ -1,4 +1,8 @@
+import type { Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
+import { Connections } from '../../examples/publisher/http/connections.ts';
+import { TrustedProxies } from '../../examples/publisher/http/trusted-proxies.ts';
 import { householdOf, isRefused, Viewers } from '../../examples/publisher/http/viewers.ts';
 
 const MANY = { maxViewers: 100, maxViewersTotal: 100, maxViewersPerAddress: 100 };
@@ -61,3 +65,26 @@ describe('viewers', () => {
     expect(householdOf(address)).toBe(household);
   });
 });
+
+it.each([
+  ['::1', ['::1'], 0],
+  ['2001:db8::1', ['2001:db8::/48'], 0],
+  ['::ffff:10.0.0.1', ['10.0.0.1'], 0],
+  ['2001:db8::1', ['2001:db8:1::/48'], 50],
+])(
+  'of 451 connections from %s, of which %j are trusted proxies, %i are too many of one address',
+  (remoteAddress, trusted, tooMany) => {
+    const refused: string[] = [];
+    const limits = { maxViewersTotal: 1_000, maxViewersPerAddress: 1 };
+    const proxies = new TrustedProxies(() => trusted);
+    const connections = new Connections(
+      () => limits,
+      proxies,
+      (why) => refused.push(why),
+    );
+    for (let each = 0; each < 451; each++) {
+      connections.admit(Object.assign(new PassThrough(), { remoteAddress }) as unknown as Socket);
+    }
+    expect(refused).toEqual(Array(tooMany).fill('address'));
+  },
+);

@@ -31,8 +31,9 @@ export class Connections {
   }
 
   admit(socket: Socket): void {
-    const address = householdOf(socket.remoteAddress ?? '');
-    if (this.#isRefused(address)) {
+    const client = socket.remoteAddress ?? '';
+    const address = householdOf(client);
+    if (this.#isRefused(client, address)) {
       socket.destroy();
       return;
     }
@@ -40,7 +41,7 @@ export class Connections {
     socket.once('close', () => this.#count(address, -1));
   }
 
-  #isRefused(address: string): boolean {
+  #isRefused(client: string, address: string): boolean {
     const { maxViewersTotal, maxViewersPerAddress } = this.#limits();
     const total = maxViewersTotal + SPARE;
     const ofOne = Math.min(maxViewersPerAddress + SPARE, total) - LEFT_TO_OTHERS;
@@ -48,7 +49,7 @@ export class Connections {
       this.#onRefused('total', `there are ${total} connections, ${SPARE} more than --max-viewers-total`);
       return true;
     }
-    if ((this.#byAddress.get(address) ?? 0) < ofOne || this.#proxies.has(address)) return false;
+    if ((this.#byAddress.get(address) ?? 0) < ofOne || this.#proxies.has(client)) return false;
     this.#onRefused('address', `${address} has ${ofOne} connections; see --max-viewers-per-address`);
     return true;
   }
