@@ -6,6 +6,7 @@ const punctual = [
   ...['decoys', 'endings', 'escapees', 'faults', 'lease'].map((name) => `test/managed-child/${name}.test.ts`),
   // Alone, too: a publisher that starts ends every orphan on the host.
   'test/cli/orphans.test.ts',
+  'test/publisher/demo.test.ts',
   'test/publisher/refusals.test.ts',
   'test/publisher/stopping.test.ts',
   'test/e2e/dashboard-many.test.ts',

@@ -107,7 +107,7 @@ describe('previews', () => {
       const after = await pictureOf(page, shown);
       const moved = before.filter((point, at) => Math.abs(point - (after[at] as number)) > 30);
       expect(moved.length, 'points that are others').toBeGreaterThan(5);
-    });
+    }, patienceMs(15_000));
     expect(await page.locator('.thumb img:not([hidden])').count(), 'pictures of what is not watched').toBe(2);
     const { moved } = await shiftsOf(page);
     const inCards = moved.filter((name) => !['views', 'connection'].includes(name));
@@ -115,6 +115,10 @@ describe('previews', () => {
     expect(problems).toEqual([]);
   });
 });
+
+/** Who watched before may have left just now, and is looked for once a second. */
+const untilOneTunerIsUsed = () =>
+  eventually(async () => expect(await stage.tunersInUse()).toBe(1), patienceMs(TUNER_FREE_MS));
 
 describe('the player', () => {
   test('shows a moving picture, counts one viewer, and stop frees the tuner', async () => {
@@ -130,7 +134,7 @@ describe('the player', () => {
     await page.getByRole('region', { name: 'Tuners' }).getByText('5.1 Harbour News').waitFor();
     await page.locator('#locks').getByText(`This publisher: node, pid ${stage.pid} `).waitFor({ state: 'attached' });
     expect(await stage.channel('Harbour News')).toMatchObject({ state: 'live', viewers: 1 });
-    expect(await stage.tunersInUse()).toBe(1);
+    await untilOneTunerIsUsed();
 
     await page.getByRole('region', { name: 'Harbour News' }).getByRole('button', { name: 'Stop' }).click();
     await eventually(async () => {
@@ -266,7 +270,7 @@ describe('HLS', () => {
     await play(page, 'Harbour News');
     await untilThePictureMoves(page);
     await page.locator('#player-facts').getByText('HLS').waitFor();
-    expect(await stage.tunersInUse()).toBe(1);
+    await untilOneTunerIsUsed();
     // It says that it leaves: else nobody would know before fifteen seconds are over.
     await page.goto('about:blank');
     await eventually(async () => expect(await stage.tunersInUse()).toBe(0), TUNER_FREE_MS);

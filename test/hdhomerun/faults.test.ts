@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { DeviceClient, type Fault, type HdhomerunSimulator, makeRecording } from '../../examples/hdhomerun/index.ts';
 import { eventually } from '../support/eventually.ts';
+import { patienceMs } from '../support/promised.ts';
 import { inspectTransportStream } from '../support/transport-stream.ts';
 import { read, readFor, startSimulator } from './support.ts';
 
@@ -38,7 +39,9 @@ describe.each(encodings)('a device (%s) told to misbehave', (each) => {
     const { simulator, device } = await start();
     simulator.misbehave({ fault, channel: '5.1', times: 1 });
     const other = await device.openStream('7.1');
-    await expect(device.openStream('5.1', { timeoutMs: 300 })).rejects.toMatchObject(error);
+    await expect(
+      device.openStream('5.1', { timeoutMs: fault === 'hang' ? 300 : patienceMs(5_000) }),
+    ).rejects.toMatchObject(error);
     expect(simulator.opens('5.1')).toBe(0);
     const again = await device.openStream('5.1');
     for (const { stream } of [other, again]) stream.destroy();
@@ -114,7 +117,8 @@ describe.each(encodings)('a device (%s) told to misbehave', (each) => {
   ])('with %s gives no lineup, and gives it again when healed', async (fault, message) => {
     const { simulator, device } = await start();
     simulator.misbehave({ fault });
-    await expect(device.lineup({ timeoutMs: 200 })).rejects.toThrow(message);
+    const timeoutMs = fault === 'hang-lineup' ? 200 : patienceMs(5_000);
+    await expect(device.lineup({ timeoutMs })).rejects.toThrow(message);
     simulator.heal();
     expect(await device.lineup()).toHaveLength(3);
   });

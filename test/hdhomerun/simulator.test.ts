@@ -202,7 +202,7 @@ describe('tuners', () => {
       return running;
     });
     socket.destroy();
-    await eventually(() => expect(isRunning(pid)).toBe(false), 1000);
+    await eventually(() => expect(isRunning(pid)).toBe(false), promisedMs(1_000));
     expect(simulator.streams()).toBe(0);
   });
 
@@ -222,7 +222,7 @@ describe('tuners', () => {
     const opened = script.startsWith('trap') ? await opening : undefined;
     opened?.stream.on('error', () => {}).resume();
     controller.abort();
-    await eventually(() => expect(isRunning(pid)).toBe(false), 1000);
+    await eventually(() => expect(isRunning(pid)).toBe(false), promisedMs(1_000));
     expect(simulator.streams()).toBe(0);
   });
 

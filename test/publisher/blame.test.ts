@@ -18,7 +18,7 @@ import { failureOf } from '../../examples/publisher/failure.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
 import { eventually } from '../support/eventually.ts';
-import { patienceMs, promisedMs } from '../support/promised.ts';
+import { isUnderLoad, patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
 
@@ -118,19 +118,23 @@ describe('what is no fault of a source counts against none, and does not go down
     expect([restarted.mock.calls, channel.switches]).toEqual([[], []]);
   });
 
-  it('that what has to be known of it before it is opened takes its time: the next is read', async () => {
-    // Of it the first source has 0.9 s, and its device is asked for a second who it is.
-    publish({ startTimeoutMs: 2_000 });
-    const recording = readFileSync(one as string);
-    const hung = await serve(() => {});
-    const other = await serve((_, response) => {
-      response.writeHead(200, { 'Content-Type': 'video/mp2t' }).write(recording);
-    });
-    const channel = channelOf(`http://${hung}/auto/v5.1`, `http://${other}/live`);
-    await watch(channel).live;
-    expect(channel.reading?.index).toBe(1);
-    expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
-  });
+  // A device is asked for a second at most, whatever the load: what the next has is not enough for every host then.
+  it.skipIf(isUnderLoad)(
+    'that what has to be known of it before it is opened takes its time: the next is read',
+    async () => {
+      // Of it the first source has 0.9 s, and its device is asked for a second who it is.
+      publish({ startTimeoutMs: 2_000 });
+      const recording = readFileSync(one as string);
+      const hung = await serve(() => {});
+      const other = await serve((_, response) => {
+        response.writeHead(200, { 'Content-Type': 'video/mp2t' }).write(recording);
+      });
+      const channel = channelOf(`http://${hung}/auto/v5.1`, `http://${other}/live`);
+      await watch(channel).live;
+      expect(channel.reading?.index).toBe(1);
+      expect(channel.sources.map(({ state }) => state)).toEqual(['ok', 'ok']);
+    },
+  );
 
   it('that the directory of locks can not be used', async () => {
     publish();
@@ -263,7 +267,8 @@ describe('a channel whose first source', () => {
   });
 
   it('seems well again and hangs has a third of the time to start, and the next is read on', async () => {
-    publish({ preferAfterMs: 1_000, startTimeoutMs: 4_500 });
+    const startTimeoutMs = promisedMs(4_500);
+    publish({ preferAfterMs: 1_000, startTimeoutMs });
     let isUp = true;
     const recording = readFileSync(one as string);
     const address = await serve(({ method }, response) => {
@@ -275,7 +280,7 @@ describe('a channel whose first source', () => {
     isUp = false;
     await eventually(() => expect(channel.sources[0]?.why).toMatch(/did not answer within/), patienceMs(10_000));
     const [, withinMs] = /within (\d+) ms/.exec(channel.sources[0]?.why ?? '') ?? [];
-    expect(Number(withinMs)).toBeLessThanOrEqual((0.9 * 4_500) / 3);
+    expect(Number(withinMs)).toBeLessThanOrEqual(Math.min(4_000, (0.9 * startTimeoutMs) / 3));
     await eventually(() => expect([channel.hub.state, channel.reading?.index]).toEqual(['live', 1]), patienceMs(5_000));
     expect(channel.hub.subscribers).toBe(1);
   });
@@ -407,7 +412,7 @@ describe('a channel', () => {
     expect(a.hub.subscribers).toBe(1);
     await viewer[Symbol.asyncDispose]();
     b.restart(new Error('on purpose'));
-    await eventually(() => expect([b.isAvailable, b.refusal]).toEqual([true, undefined]), 100);
+    await eventually(() => expect([b.isAvailable, b.refusal]).toEqual([true, undefined]), promisedMs(100));
     await watch(b).live;
   });
 

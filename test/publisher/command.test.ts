@@ -5,6 +5,7 @@ import { complaintAboutNode } from '../../examples/publisher/node-version.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/ports.ts';
 import { processesWithMark, startProgram } from '../support/processes.ts';
+import { patienceMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { ask, Viewer } from './support.ts';
 
@@ -45,7 +46,7 @@ it.each([
   const [name = '', value] = mark.split('=');
   const port = await freePort();
   const args = ['start', '--', '--port', String(port), '--lock-dir', temporaryDirectory()];
-  const env = { ...process.env, [name]: value };
+  const env = { ...process.env, [name]: value, XDG_STATE_HOME: temporaryDirectory() };
   const npm = spawn('npm', args, { cwd: repository, env, detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => {
     for (const { pid } of processesWithMark(mark)) process.kill(pid, 'SIGKILL');
@@ -54,7 +55,7 @@ it.each([
   npm.stdout.on('data', (chunk) => {
     output += chunk;
   });
-  await eventually(() => expect(output).toContain('watch: '), 15_000);
+  await eventually(() => expect(output).toContain('watch: '), patienceMs(15_000));
   using viewer = await Viewer.open(`http://127.0.0.1:${port}/channels/5.1.ts`);
   await viewer.more();
   expect(processesWithMark(mark).some(({ command }) => command.includes('ffmpeg'))).toBe(true);

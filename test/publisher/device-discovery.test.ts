@@ -144,7 +144,7 @@ describe('a reload', () => {
     write({ discovery: 'on', discoveryPort: before });
     await using publisher = new PublisherProcess(['--port', '0', '--lock-dir', lockDir, '--config', path]);
     await publisher.says(/watch: /);
-    expect(await at(before)).toHaveLength(1);
+    await eventually(async () => expect(await at(before)).toHaveLength(1), patienceMs(5_000));
     using viewer = await Viewer.open(`${publisher.url}/auto/v5.1`);
 
     write({ discovery: 'on', discoveryPort: after, deviceId: '1234abc2', tunerCount: 3, friendlyName: 'Attic' });

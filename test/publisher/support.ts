@@ -22,7 +22,9 @@ const THEN_MAIN = "\nawait import('./examples/publisher/main.ts');\n";
 const AS_MAIN = 'main';
 
 /** Under load a source may take ten times as long as by default, as all that is waited for; a test's own flags win. */
-const MORE_TIME = isUnderLoad ? ['--start-timeout-ms', '150000', '--stall-timeout-ms', '100000'] : [];
+const MORE_TIME = isUnderLoad
+  ? ['--start-timeout-ms', '150000', '--stall-timeout-ms', '100000', '--failover-after-ms', '22500']
+  : [];
 
 /** The publisher as people run it: a process of its own. */
 export class PublisherProcess implements AsyncDisposable {
