@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
@@ -191,6 +191,14 @@ describe('what the server says', () => {
   });
 });
 
+/** Serves until the test is over. */
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close().closeAllConnections());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+}
+
 describe('the connection', () => {
   test('an unreachable server at the start is an error, not an endless wait', async () => {
     const { page } = await stage.open({ prepare: (it) => it.route('**/api/*', (route) => route.abort()) });
@@ -202,15 +210,13 @@ describe('the connection', () => {
     ['before its snapshot', 5_000, false],
     ['after it', 15_000, true],
   ])('a stream of events that falls silent %s is given up, and the page asks instead', async (_when, ms, begins) => {
-    const silent = createServer(async (_request, response) => {
+    const givenUp = Promise.withResolvers<void>();
+    const url = await serve(async (_request, response) => {
+      response.on('close', givenUp.resolve);
       response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Access-Control-Allow-Origin': '*' });
       const { events, missed, ...snapshot } = begins ? await stage.read('/api/overview') : {};
       response.write(begins ? `event: snapshot\ndata: ${JSON.stringify(snapshot)}\n\n` : ': nothing yet\n\n');
     });
-    silent.listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    onTestFinished(() => void silent.close().closeAllConnections());
-    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
     const { page } = await stage.open({
       prepare: async (it) => {
         await it.clock.install();
@@ -224,6 +230,37 @@ describe('the connection', () => {
     await page.clock.fastForward(ms);
     await page.locator('#connection').getByText('Polling').waitFor();
     await cardOf(page, 'Harbour News').waitFor();
+    await page.clock.fastForward(25_000);
+    await givenUp.promise;
+  });
+
+  test('a link too slow for a snapshot within seconds is no outage, and the page is live when it is whole', async () => {
+    const answers: Record<string, ServerResponse> = {};
+    const url = await serve((request, response) => {
+      const what = request.url?.slice(1) as string;
+      response.writeHead(200, { 'Content-Type': what === 'events' ? 'text/event-stream' : 'application/json' });
+      response.write(what === 'events' ? 'event: snapshot\ndata: {' : '{');
+      answers[what] = response;
+    });
+    const { page } = await stage.open({
+      prepare: async (it) => {
+        await it.clock.install();
+        for (const what of ['events', 'overview'])
+          await it.route(`**/api/${what}*`, (route) => route.continue({ url: url + what }));
+      },
+    });
+    await eventually(() => expect(Object.keys(answers)).toEqual(['events']));
+    await page.clock.fastForward(5_000);
+    await eventually(() => expect(Object.keys(answers)).toEqual(['events', 'overview']));
+    for (const _ of [1, 2, 3]) {
+      await page.clock.fastForward(7_000);
+      answers.overview?.write(' ');
+      await page.evaluate("fetch('/healthz')"); // by then it came
+    }
+    expect(await page.locator('#connection').innerText()).toBe('Connecting…');
+    const { events, missed, ...snapshot } = await stage.read('/api/overview');
+    answers.events?.write(`${JSON.stringify(snapshot).slice(1)}\n\n`);
+    await page.locator('#connection').getByText('Live').waitFor();
   });
 
   test('a page that nobody sees holds none, and goes on when it is seen again', async () => {

@@ -4,9 +4,13 @@ import { announce, element, setAttribute, setShown, setText } from './page.js';
 const POLL_MS = 2_000;
 const FIRST_RETRY_MS = 1_000;
 const SLOWEST_RETRY_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 5_000;
+/** Without a snapshot for so long it is asked for too: it may be kept back by a proxy, or be large and the link slow. */
+const POLL_BESIDE_MS = 5_000;
+/** The first is heard of only when all of it came. */
+const FIRST_SILENCE_MS = 30_000;
 /** A stream says something every 5 s: one that does not is kept back by a proxy, or its host was lost without a word. */
 const SILENCE_MS = 15_000;
+const ANSWER_SILENCE_MS = 10_000;
 const PARTS = ['publisher', 'tuners', 'locks', 'orphans', 'pushes'];
 
 /**
@@ -73,7 +77,8 @@ export class Connection {
     hear('event', (event) => this.#hear([event]));
     hear('missed', ({ missed }) => this.#miss(missed));
     hear('heartbeat', () => {});
-    this.#expectMore(REQUEST_TIMEOUT_MS);
+    this.#expectMore(FIRST_SILENCE_MS);
+    this.#pollIn(POLL_BESIDE_MS);
     source.onerror = () => source === this.#source && this.#failed();
   }
 
@@ -98,6 +103,11 @@ export class Connection {
     this.#poll();
   }
 
+  #pollIn(delayMs) {
+    clearTimeout(this.#pollTimer);
+    this.#pollTimer = setTimeout(() => this.#poll(), delayMs);
+  }
+
   async #poll() {
     clearTimeout(this.#pollTimer);
     if (this.#polling || document.hidden) return;
@@ -114,7 +124,7 @@ export class Connection {
     } finally {
       this.#polling = false;
     }
-    if (!this.#isLive && !document.hidden) this.#pollTimer = setTimeout(() => this.#poll(), POLL_MS);
+    if (!this.#isLive && !document.hidden) this.#pollIn(POLL_MS);
   }
 
   #hear(events) {
@@ -161,15 +171,35 @@ export class Connection {
   }
 }
 
+/** Waits for however long it takes, as long as more comes. */
 async function getJson(path) {
-  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-  const response = await fetch(path, { cache: 'no-store', signal: timeout }).catch((error) => {
-    throw new Error(
-      error.name === 'TimeoutError' ? `no answer within ${REQUEST_TIMEOUT_MS / 1_000} s` : 'it does not answer',
-    );
+  const silence = new AbortController();
+  let timer;
+  const expectMore = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), ANSWER_SILENCE_MS);
+  };
+  expectMore();
+  try {
+    return await readJson(path, silence.signal, expectMore);
+  } catch (error) {
+    throw silence.signal.aborted ? new Error(`nothing came for ${ANSWER_SILENCE_MS / 1_000} s`) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readJson(path, signal, onChunk) {
+  const response = await fetch(path, { cache: 'no-store', signal }).catch(() => {
+    throw new Error('it does not answer');
   });
   if (!response.ok) throw new Error(`it answers ${path} with ${response.status} ${response.statusText}`.trim());
-  return response.json().catch(() => {
-    throw new Error(`its answer to ${path} is not JSON`);
+  const transform = (chunk, controller) => {
+    onChunk();
+    controller.enqueue(chunk);
+  };
+  const heard = response.body.pipeThrough(new TransformStream({ transform }));
+  return new Response(heard).json().catch(() => {
+    throw new Error(`its answer to ${path} broke off or is not JSON`);
   });
 }
