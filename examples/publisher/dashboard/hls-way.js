@@ -5,9 +5,6 @@ import { mediaProblem, playerProblem } from './player-problems.js';
 export function openHls({ url }, video, on) {
   let hls;
   let isOver = false;
-  // A page that may come back goes on where it was.
-  const leave = ({ persisted }) => persisted || endSession(hls);
-  addEventListener('pagehide', leave);
   return {
     async load() {
       try {
@@ -19,7 +16,6 @@ export function openHls({ url }, video, on) {
     },
     destroy() {
       isOver = true;
-      removeEventListener('pagehide', leave);
       endSession(hls);
       hls?.destroy();
     },
