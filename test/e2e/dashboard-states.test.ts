@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import type { Page } from 'playwright-core';
+import type { Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { makeRecording, PublisherProcess, Viewer } from '../publisher/support.ts';
 import { eventually } from '../support/eventually.ts';
@@ -261,6 +261,41 @@ describe('the connection', () => {
     const { events, missed, ...snapshot } = await stage.read('/api/overview');
     answers.events?.write(`${JSON.stringify(snapshot).slice(1)}\n\n`);
     await page.locator('#connection').getByText('Live').waitFor();
+  });
+
+  test('events that are kept no longer are counted once, whoever tells of them', async () => {
+    const { events: _events, missed: _missed, ...snapshot } = await stage.read('/api/overview');
+    const event = (id: string) => ({ id, at: new Date(0), level: 'info', text: id, channel: null });
+    const streams: ServerResponse[] = [];
+    const tell = (at: number, name: string, data: object) =>
+      streams[at]?.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
+    const url = await serve((_request, response) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
+      streams.push(response);
+    });
+    const polls: Route[] = [];
+    const { page } = await stage.open({
+      prepare: async (it) => {
+        await it.clock.install();
+        await it.route('**/api/events*', (route) => route.continue({ url }));
+        await it.route('**/api/overview*', (route) => void polls.push(route));
+      },
+    });
+    await eventually(() => expect(streams).toHaveLength(1));
+    tell(0, 'snapshot', snapshot);
+    tell(0, 'event', event('r-1'));
+    await page.locator('#log').getByText('r-1').waitFor({ state: 'attached' });
+    streams[0]?.end();
+    await eventually(() => expect(polls).toHaveLength(1));
+    await page.clock.fastForward(1_000);
+    await eventually(() => expect(streams).toHaveLength(2));
+    await polls[0]?.fulfill({ json: { ...snapshot, events: [event('r-9')], missed: 7 } });
+    await page.locator('#log').getByText('r-9').waitFor({ state: 'attached' });
+    tell(1, 'snapshot', snapshot);
+    tell(1, 'missed', { missed: 7 });
+    for (const id of ['r-9', 'r-10']) tell(1, 'event', event(id));
+    await page.locator('#log').getByText('r-10').waitFor({ state: 'attached' });
+    expect(await page.locator('#log-empty').textContent()).toMatch(/^7 events /);
   });
 
   test('a page that nobody sees holds none, and goes on when it is seen again', async () => {

@@ -74,8 +74,12 @@ export class Connection {
         this.#onChange(part);
       });
     }
-    hear('event', (event) => this.#hear([event]));
-    hear('missed', ({ missed }) => this.#miss(missed));
+    let told = after;
+    hear('event', (event) => {
+      told = event.id;
+      this.#hear([event]);
+    });
+    hear('missed', ({ missed }) => this.#miss(missed, told));
     hear('heartbeat', () => {});
     this.#expectMore(FIRST_SILENCE_MS);
     this.#pollIn(POLL_BESIDE_MS);
@@ -116,8 +120,8 @@ export class Connection {
       const after = this.#model.lastEventId;
       const overview = await getJson(`/api/overview${after ? `?after=${encodeURIComponent(after)}` : ''}`);
       if (this.#isLive) return;
+      this.#miss(overview.missed, after);
       this.#hear(overview.events);
-      this.#miss(overview.missed);
       this.#answered(overview, 'polling', 'Polling');
     } catch (error) {
       if (!this.#isLive) this.#unanswered(error);
@@ -133,8 +137,9 @@ export class Connection {
     this.#onChange('events', events);
   }
 
-  #miss(count) {
-    if (!count) return;
+  /** A stream and a poll may both tell what was missed after the same event: it counts while that is the last one known. */
+  #miss(count, after) {
+    if (!count || after !== this.#model.lastEventId) return;
     this.#model.missed += count;
     this.#onChange('events', []);
   }
