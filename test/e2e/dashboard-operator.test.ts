@@ -74,6 +74,25 @@ test('a wrong token is said to be one, forgotten, and asked for again', async ()
   await page.getByText('Nothing was changed.').waitFor();
 });
 
+test('where the browser keeps nothing the token is asked once too', async () => {
+  const { page, problems } = await stage.open({
+    prepare: async (it) => {
+      await it.addInitScript("Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError') };");
+      await it.route('**/api/channels/*/stop', (route) => route.fulfill({ json: {} }));
+    },
+  });
+  await openDetails(page);
+  const stop = page.getByRole('button', { name: 'Stop for all' });
+  await stop.click();
+  await page.getByLabel('Operator token').fill(TOKEN);
+  await page.keyboard.press('Enter');
+  await page.getByText('Harbour News was stopped.').waitFor();
+  const again = page.waitForRequest('**/api/channels/*/stop');
+  await stop.click();
+  expect((await again).headers().authorization).toBe(`Bearer ${TOKEN}`);
+  expect(problems).toEqual([]);
+});
+
 test('without a configured token the buttons say how to get one', async () => {
   const publisher = { version: '1', startedAt: new Date(0), demo: false, unready: [], operable: false };
   const { page } = await stage.open(answering({ publisher, channels: [SOME_CHANNEL] }));

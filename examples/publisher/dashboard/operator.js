@@ -94,12 +94,12 @@ async function post(path, token) {
   }
 }
 
-/** Where a browser forbids to keep anything it is asked for again after a reload. */
+/** Where a browser keeps nothing (it is forbidden, or full) it is asked for again after a reload. */
 let kept;
 
 function remembered() {
   try {
-    return sessionStorage.getItem(KEY) ?? undefined;
+    return sessionStorage.getItem(KEY) ?? kept;
   } catch {
     return kept;
   }
