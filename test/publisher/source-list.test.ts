@@ -165,6 +165,18 @@ describe('while one is read', () => {
     expect(order(list, 21 * PREFER_MS)).toBe('a b');
   });
 
+  it('one that is forgiven starts from preferAfterMs again', () => {
+    const list = listOf('ab');
+    fail(list, 'a', 0);
+    read(list, 'b', 0);
+    read(list, 'a', PREFER_MS);
+    fail(list, 'a', PREFER_MS + 1);
+    list.forgive();
+    read(list, 'a', PREFER_MS + 1);
+    fail(list, 'a', PREFER_MS + 2);
+    expect(order(list, 2 * PREFER_MS + 2)).toBe('a b');
+  });
+
   it('one that fails because nothing else is left to read does not wait longer for that', () => {
     const list = listOf('ab');
     for (const now of [0, 1_000, 2_000]) {

@@ -110,6 +110,7 @@ export class SourceEntry implements ListedSource {
 
   /** What failed where it was before says nothing about where it is. */
   forgive(): void {
+    this.#relapses = 0;
     this.#transition(OK);
   }
 

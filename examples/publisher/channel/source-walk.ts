@@ -70,7 +70,7 @@ export class SourceWalk {
       if (!next || isTooLate) throw outcomeOf(tried, id, list);
       const fairMs = Math.min(FAIR_SHARE_MS, totalMs / 3);
       // One that is only tried again keeps waiting who could see another.
-      const shareMs = list.isReturn(next) ? fairMs : Math.max(leftMs / left.length, fairMs);
+      const shareMs = left.length > 1 && list.isReturn(next) ? fairMs : Math.max(leftMs / left.length, fairMs);
       try {
         const startTimeoutMs = Math.max(1, Math.min(leftMs, shareMs));
         const read = await this.#attempt(next, name, { signal, startTimeoutMs });

@@ -27,7 +27,7 @@ export function outcomeOf(tried: readonly Tried[], id: string, list: SourceList)
   if (!telling) return refusalOf(id, list);
   if (list.all.length === 1) return telling.error;
   const duplicate = tried.find(({ error }) => isOfChannel(error));
-  if (duplicate) return duplicate.error;
+  if (duplicate && blameOf(telling.error) !== 'here') return duplicate.error;
   const errors = new Map(tried.map(({ listed, error }) => [listed.key, failureOf(error).detail]));
   const said = list.states(performance.now()).flatMap(({ listed, said }) => {
     const detail = errors.get(listed.key) ?? said?.detail;
