@@ -283,6 +283,26 @@ describe('a token', () => {
     expect(() => load(...argv)).toThrow(expect.objectContaining({ message: expect.not.stringContaining(content) }));
   });
 
+  it('that is bad hides nothing else that is wrong', () => {
+    const files = ['--operator-token-file', '/nowhere', '--publish-token-file', tokenFile('hunter2')];
+    const linesOf = (...argv: string[]) => {
+      try {
+        return load(...files, ...argv);
+      } catch (error) {
+        return (error as UsageError).message.split('\n');
+      }
+    };
+    const ofTokens = [/^--operator-token-file: ENOENT/, /^--publish-token-file: .* must hold a token/];
+    const ofBoth = ofTokens.map((text) => expect.stringMatching(text));
+    expect(linesOf('--port', '65001')).toEqual([
+      expect.stringMatching(/^port and discoveryPort must differ/),
+      ...ofBoth,
+    ]);
+    expect(linesOf('--port', 'x')).toEqual([expect.stringMatching(/^--port must be/), ...ofBoth]);
+    const ofFile = load.bind(undefined, '--config', configFile({ operatorTokenFile: 5 }));
+    expect(ofFile).toThrow(/^\S+: operatorTokenFile must be a path, received 5$/);
+  });
+
   it('may not be given twice in one place, and its file must be there', () => {
     expect(() => load('--publish-token', token, '--publish-token-file', '/x')).toThrow(
       '--publish-token and --publish-token-file are both given; give one',

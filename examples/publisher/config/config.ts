@@ -27,11 +27,16 @@ export function loadConfig(flags: Flags, env: NodeJS.ProcessEnv = process.env): 
 export function load(flags: Flags, env: NodeJS.ProcessEnv): Loaded {
   const path = (flags.config as string | undefined) ?? (env[CONFIG_VARIABLE] || undefined);
   const layers = [...(path === undefined ? [] : [fileLayer(path)]), environmentLayer(env), flagLayer(flags)];
-  // Each is judged by itself first, so that what is wrong is named as it was written.
-  const complaints = layers.flatMap(({ fields, complaints, where }) => [...complaints, ...complaintsOf(fields, where)]);
-  if (complaints.length > 0) throw new UsageError(complaints.join('\n'));
-  const config = check({ ...joined(layers), ...tokensOf(layers, env) }, pathOf);
-  checkPorts(config);
+  // Each is judged by itself first, so that what is wrong is named as it was written; of all it would be said again.
+  const ofLayers = layers.flatMap(({ fields, complaints, where }) => [
+    ...complaints,
+    ...judged(fields, where).complaints,
+  ]);
+  const tokens = tokensOf(layers, env);
+  const { config, complaints } = judged({ ...joined(layers), ...tokens.fields }, pathOf);
+  const ofAll = ofLayers.length > 0 ? ofLayers : [...complaints, ...portComplaints(config)];
+  const wrong = [...ofAll, ...tokens.complaints];
+  if (!config || wrong.length > 0) throw new UsageError(wrong.join('\n'));
   const isEmpty = [config.device, config.peer, Object.keys(config.source)].every(({ length }) => length === 0);
   const demo = isEmpty && path === undefined ? { demo: true } : {};
   return { config: { ...config, ...demo }, origins: originsOf(layers) };
@@ -45,24 +50,18 @@ function joined(layers: readonly Layer[]): Fields {
   return { ...Object.assign({}, ...all), ...Object.fromEntries([...lists, ...objects]) };
 }
 
-function complaintsOf(fields: unknown, where: Layer['where']): string[] {
-  const { error } = schema.safeParse(fields, { reportInput: true });
-  return error?.issues.map((issue) => complaintOf(issue, where)) ?? [];
-}
-
-function check(fields: unknown, where: Layer['where']): Config {
-  const complaints = complaintsOf(fields, where);
-  if (complaints.length > 0) throw new UsageError(complaints.join('\n'));
-  return schema.parse(fields);
+function judged(fields: unknown, where: Layer['where']): { config?: Config | undefined; complaints: string[] } {
+  const { data: config, error } = schema.safeParse(fields, { reportInput: true });
+  return { config, complaints: error?.issues.map((issue) => complaintOf(issue, where)) ?? [] };
 }
 
 /** Discovery is UDP, but control is TCP on the same port, as HTTP is. */
-function checkPorts({ port, discovery, discoveryPort }: Config): void {
-  if (discovery === 'off' || port !== discoveryPort) return;
-  throw new UsageError(
-    `port and discoveryPort must differ, received ${port} for both: players control a device by TCP on the port of its ` +
-      'discovery, where HTTP would be; choose another with --port or --discovery-port, or --discovery off',
-  );
+function portComplaints(config: Config | undefined): string[] {
+  if (!config || config.discovery === 'off' || config.port !== config.discoveryPort) return [];
+  return [
+    `port and discoveryPort must differ, received ${config.port} for both: players control a device by TCP on the port ` +
+      'of its discovery, where HTTP would be; choose another with --port or --discovery-port, or --discovery off',
+  ];
 }
 
 function originsOf(layers: readonly Layer[]): Record<string, string> {

@@ -61,7 +61,8 @@ function readEach(read: (option: string) => unknown): Pick<Layer, 'fields' | 'co
   return { fields, complaints };
 }
 
-function complaintIn(error: unknown): string {
+/** What was thrown, if it is a complaint. */
+export function complaintIn(error: unknown): string {
   if (error instanceof UsageError) return error.message;
   throw error;
 }

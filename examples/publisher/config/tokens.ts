@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { complain } from './complaint.ts';
-import type { Fields, Layer } from './layer.ts';
+import { complaintIn, type Fields, type Layer } from './layer.ts';
 
 /** The tokens, and what systemd's `LoadCredential=` calls them. */
 const TOKENS = { operatorToken: 'operator-token', publishToken: 'publish-token' } as const;
@@ -10,22 +10,29 @@ const TOKENS = { operatorToken: 'operator-token', publishToken: 'publish-token' 
  * The tokens that hold: of the last layer that has one, in itself or by its file, else of the credentials that the
  * service manager hands over.
  */
-export function tokensOf(layers: readonly Layer[], env: NodeJS.ProcessEnv): Fields {
-  const tokens = Object.entries(TOKENS).flatMap(([option, credential]): [string, string | undefined][] => {
-    const file = `${option}File`;
-    const layer = layers.findLast(({ fields }) => fields[option] !== undefined || fields[file] !== undefined);
-    if (!layer) return [[option, credentialOf(credential, env)]];
-    const { [option]: token, [file]: path } = layer.fields;
-    if (token !== undefined && path !== undefined) throw bothGiven(layer, option, file);
-    // The file that another layer names does not hold.
-    if (token !== undefined)
-      return [
-        [option, String(token)],
-        [file, undefined],
-      ];
-    return [[option, contentOf(String(path), layer.where([file]))]];
-  });
-  return Object.fromEntries(tokens);
+export function tokensOf(layers: readonly Layer[], env: NodeJS.ProcessEnv): Pick<Layer, 'fields' | 'complaints'> {
+  const fields: Fields = {};
+  const complaints: string[] = [];
+  for (const [option, credential] of Object.entries(TOKENS)) {
+    try {
+      Object.assign(fields, tokenOf(option, layers) ?? { [option]: credentialOf(credential, env) });
+    } catch (error) {
+      complaints.push(complaintIn(error));
+    }
+  }
+  return { fields, complaints };
+}
+
+/** Undefined where no layer has it. A file that is no path is left to the schema. */
+function tokenOf(option: string, layers: readonly Layer[]): Fields | undefined {
+  const file = `${option}File`;
+  const layer = layers.findLast(({ fields }) => fields[option] !== undefined || fields[file] !== undefined);
+  if (!layer) return undefined;
+  const { [option]: token, [file]: path } = layer.fields;
+  if (token !== undefined && path !== undefined) throw bothGiven(layer, option, file);
+  // The file that another layer names does not hold.
+  if (token !== undefined) return { [option]: token, [file]: undefined };
+  return typeof path === 'string' && path !== '' ? { [option]: contentOf(path, layer.where([file])) } : {};
 }
 
 function bothGiven(layer: Layer, option: string, file: string): Error {
