@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -6,6 +7,7 @@ import { loadConfig } from '../../examples/publisher/config/config.ts';
 import { parseFlags } from '../../examples/publisher/config/flags.ts';
 import { checkHost, type Verdict } from '../../examples/publisher/config/host-check.ts';
 import { eventually } from '../support/eventually.ts';
+import { hasNamespaces, withMounts } from '../support/namespace.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { PublisherProcess } from './support.ts';
 
@@ -23,6 +25,21 @@ it.each(['state', 'lock'])('makes no %s directory: who checks may be another use
   const path = join(temporaryDirectory(), 'a', 'b');
   expect((await check(`--${what}-dir`, path)).complaints).toEqual([]);
   expect(existsSync(join(path, '..'))).toBe(false);
+});
+
+it.runIf(process.geteuid?.() === 0)('leaves nothing in a lock directory of another user', async () => {
+  const path = temporaryDirectory();
+  chownSync(path, 12_345, 0);
+  expect(await check('--lock-dir', path)).toEqual({ complaints: [], warnings: [] });
+  expect(readdirSync(path)).toEqual([]);
+});
+
+it.runIf(hasNamespaces())('makes nothing for locks where no directory is named', () => {
+  const here = [...withMounts('mount -t tmpfs none /run'), 'sh', '-c', '"$0" "$@" && ls -A /run', process.execPath];
+  const program = ['--import', './scripts/from-source.mjs', 'examples/publisher/main.ts', '--check', '--port', '0'];
+  const [unshare = '', ...args] = [...here, ...program, '--state-dir', temporaryDirectory()];
+  const env = { ...process.env, HOLDFAST_LOCK_DIR: '' };
+  expect(execFileSync(unshare, args, { env, encoding: 'utf8' })).toBe('the configuration can be run\n');
 });
 
 it('complains of all at once that would keep it from running', async () => {

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,8 @@ export interface Verdict {
 }
 
 const DEVICE_TIMEOUT_MS = 2_000;
+/** Of all users of this host, where no other is named. */
+const SHARED_LOCK_DIRECTORY = '/run/holdfast/locks';
 
 /** Checks everything that can be checked without a tuner. */
 export async function checkHost(config: Config): Promise<Verdict> {
@@ -80,16 +82,24 @@ function twice(given: readonly (readonly [id: string, value: string | undefined]
   });
 }
 
-/** A directory that is there is tried. */
+/** Locks are tried in a directory of this user alone: what they leave in that of another may be closed to that one. */
 async function lockComplaints({ lockDir }: Config, warn: (text: string) => void): Promise<string[]> {
-  const named = lockDir ?? process.env.HOLDFAST_LOCK_DIR;
-  if (named && !existsSync(named)) return directoryComplaints('lock', resolve(named));
+  const named = lockDir ?? (process.env.HOLDFAST_LOCK_DIR || undefined);
+  const path = resolve(named ?? SHARED_LOCK_DIRECTORY);
+  const complaints = directoryComplaints('lock', path);
+  // Where none is named and the shared one can't be made, another is taken, which is that of this user.
+  const isToBeMade = !existsSync(path) && (named !== undefined || complaints.length === 0);
+  if (isToBeMade || isOfAnother(path)) return complaints;
   try {
     await checkLockDirectory(lockDir, warn);
     return [];
   } catch (error) {
     return [textOf(error)];
   }
+}
+
+function isOfAnother(path: string): boolean {
+  return existsSync(path) && statSync(path).uid !== process.geteuid?.();
 }
 
 /** Nothing is made: whoever checks may be another user than who runs it, and would own it. */
