@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -91,6 +93,17 @@ it('warns of discovery that is wanted and of hardware that is named, where they 
     ],
   ]);
   expect((await check('--discovery', 'auto', '--discovery-port', String(port))).warnings).toEqual([]);
+});
+
+it('warns of discovery where another has only the UDP port of it', async () => {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  onTestFinished(() => void socket.close());
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  const discovery = ['--discovery', 'on', '--discovery-port', String(port)];
+  expect((await check(...discovery)).warnings).toEqual([
+    expect.stringContaining(`discovery can't be answered on port ${port} of 127.0.0.1 (EADDRINUSE)`),
+  ]);
 });
 
 it.each([

@@ -1,9 +1,11 @@
+import { createSocket } from 'node:dgram';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, isIPv6 } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { DeviceClient, findFfmpeg } from '../../hdhomerun/index.ts';
+import { bindAddress, discoveryAddress } from '../device/presence.ts';
 import { unreadableFiles } from '../directory/configured-sources.ts';
 import { listenError } from '../http/server.ts';
 import { checkLockDirectory } from '../lock-directory.ts';
@@ -126,9 +128,21 @@ async function listenFault(port: number, bind: string): Promise<NodeJS.ErrnoExce
   return error;
 }
 
+async function datagramFault(port: number, bind: string): Promise<NodeJS.ErrnoException | undefined> {
+  const address = discoveryAddress(await bindAddress(bind));
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+  const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
+  socket.once('error', resolve).bind(port, address, () => resolve(undefined));
+  const error = await promise;
+  socket.close();
+  return error;
+}
+
 /** Where it is `auto`, what keeps it from being answered keeps nothing else. */
 async function discoveryWarning({ discovery, discoveryPort, bind }: Config): Promise<string[]> {
-  const error = discovery === 'on' ? await listenFault(discoveryPort, bind) : undefined;
+  if (discovery !== 'on') return [];
+  // Control is TCP.
+  const error = (await listenFault(discoveryPort, bind)) ?? (await datagramFault(discoveryPort, bind));
   if (!error) return [];
   const advice = 'it will not start while that is so; see --discovery and --discovery-port';
   return [`discovery can't be answered on port ${discoveryPort} of ${bind} (${error.code}): ${advice}`];

@@ -32,6 +32,16 @@ export interface PresenceParts {
 
 const EVERYWHERE: Readonly<Record<string, string>> = { '0.0.0.0': '0.0.0.0', '::': '0.0.0.0' };
 
+/** Of a name, the address of it that is listened on. */
+export async function bindAddress(bind: string): Promise<string> {
+  return isIP(bind) ? bind : (await lookup(bind)).address;
+}
+
+/** Where players are heard that look for devices, of an address that all else is on: there are no broadcasts in IPv6. */
+export function discoveryAddress(address: string): string {
+  return EVERYWHERE[address] ?? address;
+}
+
 /** How often what could not be had is tried again, and the networks of this host are looked at. */
 const LOOK_EVERY_MS = 30_000;
 
@@ -86,7 +96,7 @@ export class Presence implements AsyncDisposable {
     if (this.#isClosed) return;
     const { bind, discovery } = this.#parts.config();
     if (discovery === 'off') return this.#end();
-    const address = isIP(bind) ? bind : (await lookup(bind)).address;
+    const address = await bindAddress(bind);
     if (await this.#answerDiscovery(address)) await this.#answerSsdp(address);
   }
 
@@ -97,7 +107,7 @@ export class Presence implements AsyncDisposable {
   async #answerDiscovery(address: string): Promise<boolean> {
     const { discoveryPort: port, discovery, bind } = this.#parts.config();
     const { deviceId } = this.#parts.device;
-    const broadcasts = broadcastsFor(EVERYWHERE[address] ?? address);
+    const broadcasts = broadcastsFor(discoveryAddress(address));
     try {
       await this.#discovery.run(JSON.stringify([address, port, deviceId, broadcasts]), async () => {
         const listening = await this.#listen(address, port, broadcasts);
@@ -130,7 +140,7 @@ export class Presence implements AsyncDisposable {
       if (own === undefined) throw new Error(`${peer.address} is of another network`);
       return this.#describe(own);
     };
-    const udp = EVERYWHERE[address] ?? address;
+    const udp = discoveryAddress(address);
     try {
       const responder = await DiscoveryResponder.start({ address: udp, port, broadcasts, describe });
       return { [Symbol.asyncDispose]: async () => void (await Promise.all([control, responder].map(dispose))) };
