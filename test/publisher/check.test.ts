@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chownSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { loadConfig } from '../../examples/publisher/config/config.ts';
 import { parseFlags } from '../../examples/publisher/config/flags.ts';
 import { checkHost, type Verdict } from '../../examples/publisher/config/host-check.ts';
@@ -83,6 +83,11 @@ it('warns of discovery that is wanted and of hardware that is named, where they 
   onTestFinished(() => void server.close());
   await eventually(() => expect(server.listening).toBe(true));
   const { port } = server.address() as { port: number };
+  // Some hosts have such hardware.
+  const ffmpeg = join(temporaryDirectory(), 'ffmpeg');
+  writeFileSync(ffmpeg, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+  vi.stubEnv('FFMPEG_PATH', ffmpeg);
+  onTestFinished(() => void vi.unstubAllEnvs());
   const discovery = ['--discovery', 'on', '--discovery-port', String(port)];
   const { complaints, warnings } = await check(...discovery, '--hardware', 'nvenc');
   expect([complaints, warnings]).toEqual([
