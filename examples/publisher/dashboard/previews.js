@@ -1,4 +1,7 @@
 const REFRESH_MS = 2_000;
+/** The first is made when it is asked for, so it is asked for at every tick; what has none by then, such as radio, seldom. */
+const QUICK_TRIES = 10;
+const NONE_MS = 10_000;
 
 /**
  * Pictures of channels: read for cards that are in sight, while the tab is, and only where the publisher says that it has
@@ -8,7 +11,8 @@ export class Previews {
   #list;
   #inSight = new Set();
   #busy = new Set();
-  #readAt = new Map();
+  /** Of each: when it may be asked for again, and how often in a row there was none. */
+  #asked = new Map();
   /** Of what each card shows: the same picture is not decoded again and again. */
   #shown = new WeakMap();
   #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: '100px' });
@@ -40,15 +44,15 @@ export class Previews {
   async #refresh(id) {
     const card = this.#list.cards.get(id);
     const preview = card?.model.view.preview;
-    const isFresh = performance.now() - (this.#readAt.get(id) ?? Number.NEGATIVE_INFINITY) < REFRESH_MS;
-    if (!preview || isFresh || this.#busy.has(id)) return;
+    if (!preview) this.#asked.delete(id);
+    const { nextAt = 0, none = 0 } = this.#asked.get(id) ?? {};
+    if (!preview || performance.now() < nextAt || this.#busy.has(id)) return;
     this.#busy.add(id);
-    this.#readAt.set(id, performance.now());
+    this.#asked.set(id, { nextAt: performance.now() + REFRESH_MS });
     try {
       const response = await fetch(preview, { cache: 'no-cache' });
       const etag = response.headers.get('ETag');
-      // The first is being made: it is asked for again at the next tick.
-      if (response.status === 204) this.#readAt.delete(id);
+      if (response.status === 204) this.#asked.set(id, afterNone(none + 1));
       // What is shown stays while there is none, or no other.
       if (response.status !== 200 || this.#shown.get(card) === etag) return;
       await card.showPicture(await response.blob());
@@ -60,3 +64,5 @@ export class Previews {
     }
   }
 }
+
+const afterNone = (none) => ({ none, nextAt: none < QUICK_TRIES ? 0 : performance.now() + NONE_MS });
