@@ -1,12 +1,19 @@
-import { LockDirectoryError, SourceBusyError } from 'holdfast';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { join } from 'node:path';
+import { LockDirectoryError, ProcessPool, SourceBusyError, SourceLock } from 'holdfast';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import type { Gate } from '../../examples/publisher/channel/source-entry.ts';
 import { SourceList } from '../../examples/publisher/channel/source-list.ts';
+import { SourceReader } from '../../examples/publisher/channel/source-reader.ts';
 import { SourceWalk, type WalkParts } from '../../examples/publisher/channel/source-walk.ts';
 import { Switches } from '../../examples/publisher/channel/switches.ts';
 import { createControls } from '../../examples/publisher/controls.ts';
 import { type Failure, failureOf } from '../../examples/publisher/failure.ts';
 import { createLog } from '../../examples/publisher/log.ts';
+import { eventually } from '../support/eventually.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { makeRecording } from './support.ts';
 
 const FAILURE: Failure = { status: 502, title: 'The source could not be read', detail: 'it is gone' };
 const DUPLICATE = new SourceBusyError('url:holdfast-publisher:channel/0123456789abcdef', undefined);
@@ -58,4 +65,33 @@ describe('who sees none of the sources is told', () => {
     const error = await channelOf({ errors: [DUPLICATE, new LockDirectoryError('/locks', 'it is full')] }).open();
     expect(failureOf(error)).toMatchObject({ status: 502, detail: expect.stringContaining('it is full') });
   });
+});
+
+it('a source that can not be ended keeps its own lock, and leaves that of the channel to the next', async () => {
+  const folder = temporaryDirectory();
+  const [recording, dir] = [join(folder, 'recording.ts'), join(folder, 'locks')];
+  await makeRecording(recording);
+  await using pool = new ProcessPool({ max: 1 });
+  const acquire = vi.spyOn(SourceLock, 'acquire');
+  onTestFinished(() => void acquire.mockRestore());
+  const settings = { lockDir: dir, stallTimeoutMs: 10_000, ffmpeg: findFfmpeg, controls: { pool } };
+  const reader = new SourceReader('a', settings, log, () => ({}));
+  const channel = 'holdfast-publisher:channel/0123456789abcdef';
+  const { signal } = new AbortController();
+  const terms = { signal, startTimeoutMs: patienceMs(10_000), isAskedFirst: false, alsoHolds: [channel] };
+  const read = await reader.open({ url: recording }, 'a', terms);
+  const own = await SourceLock.inspect(recording, { dir });
+  expect(own?.children).toHaveLength(1);
+  const whole = await SourceLock.inspect(channel, { dir });
+  expect([whole?.pid, whole?.children]).toEqual([process.pid, undefined]);
+  expect([...reader.openedKeys].sort()).toEqual([own?.key, whole?.key].sort());
+
+  const locks = await Promise.all(acquire.mock.results.map(({ value }) => value as Promise<SourceLock>));
+  const survivor = locks.find(({ key }) => key === own?.key)?.hold();
+  const disposed = read[Symbol.asyncDispose]();
+  await eventually(async () => expect(await SourceLock.inspect(channel, { dir })).toBeUndefined(), promisedMs(2_000));
+  expect(await SourceLock.inspect(recording, { dir })).toMatchObject({ pid: process.pid });
+  survivor?.end();
+  await disposed;
+  expect(await SourceLock.list({ dir })).toEqual([]);
 });

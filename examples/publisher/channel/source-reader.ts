@@ -89,12 +89,8 @@ export class SourceReader {
       const busy = await busyTunersOf(this.known(source), this.#channel, signal);
       if (busy) throw busy;
     }
-    this.#openedKeys = keysOf(ownNames);
-    const names = [...ownNames, ...alsoHolds];
-    const holds = await lockSource(names, { dir: this.#settings.lockDir, log: this.#log, signal });
-    const release = async () => {
-      await holds[Symbol.asyncDispose]().finally(() => forgetHeld(names, signal));
-    };
+    this.#openedKeys = keysOf([...ownNames, ...alsoHolds]);
+    const { holds, release } = await this.#lock(ownNames, alsoHolds, signal);
     const leftMs = deadline - performance.now();
     try {
       if (leftMs < Math.min(LEAST_OPENING_MS, startTimeoutMs / 2))
@@ -104,6 +100,28 @@ export class SourceReader {
       // What can't be released is told when it is wanted again.
       await release().catch(() => {});
       throw signal.aborted ? error : await noTunerErrorOr(error, this.#channel, { device, signal });
+    }
+  }
+
+  /** No child has the locks beside its own: one that can't be ended must not keep the next source from being read. */
+  async #lock(ownNames: readonly string[], alsoHolds: readonly string[], signal: AbortSignal): Promise<Locked> {
+    const terms = { dir: this.#settings.lockDir, log: this.#log, signal };
+    const locks: SourceLock[] = [];
+    const release = async () => {
+      // At the same time, as that of what can't be ended stays pending.
+      const results = await Promise.allSettled(locks.toReversed().map((lock) => lock[Symbol.asyncDispose]()));
+      forgetHeld([...alsoHolds, ...ownNames], signal);
+      const failed = results.find(({ status }) => status === 'rejected');
+      if (failed?.status === 'rejected') throw failed.reason;
+    };
+    try {
+      if (alsoHolds.length > 0) locks.push(await lockSource(alsoHolds, terms));
+      const holds = await lockSource(ownNames, terms);
+      locks.push(holds);
+      return { holds, release };
+    } catch (error) {
+      await release().catch(() => {});
+      throw error;
     }
   }
 
@@ -117,6 +135,13 @@ export class SourceReader {
     const process = { pool: controls.pool, key: this.#channel, ffmpeg };
     return openSource(source, name, { ...terms, ...process, stallTimeoutMs, headers });
   }
+}
+
+interface Locked {
+  /** For what reads the source. */
+  readonly holds: SourceLock;
+  /** Of all locks. */
+  readonly release: () => Promise<void>;
 }
 
 /** A source that is read, with its locks. Its disposal frees its tuner first, and then them. */
