@@ -83,21 +83,34 @@ function noTuner(tuner: number): Refusal {
 /** Resolves when it is over, with the error if it never began. */
 async function watch(response: ServerResponse, output: Output, durationMs: number): Promise<unknown> {
   const subscription = output.watch(response);
-  const limit = Number.isFinite(durationMs) ? endAfter(subscription, response, durationMs) : undefined;
+  const limit = Number.isFinite(durationMs) ? endAfter(subscription, response, { durationMs }) : undefined;
   const { error } = await subscription.ended;
   limit?.[Symbol.dispose]();
   return error;
 }
 
-/** Past this, who takes nothing of the rest will not: it would keep its connection for ever, as no viewer that is counted. */
-const REST_IDLE_MS = 10_000;
+/** When an answer ends. */
+export interface StreamLimit {
+  /** From its first byte on. */
+  readonly durationMs: number;
+  /**
+   * Who takes nothing of the rest for so long will not: it would keep its connection for ever, as no viewer that is counted.
+   *
+   * @default 10 s
+   */
+  readonly restIdleMs?: number | undefined;
+}
 
-/** Ends the answer, cleanly, so long after its first byte. */
-function endAfter(subscription: Subscription, response: ServerResponse, durationMs: number): Disposable {
+/** Ends the answer, cleanly, when its time is over. */
+export function endAfter(
+  subscription: Subscription,
+  response: ServerResponse,
+  { durationMs, restIdleMs = 10_000 }: StreamLimit,
+): Disposable {
   let timer: NodeJS.Timeout | undefined;
   const end = async () => {
     await subscription[Symbol.asyncDispose]();
-    response.setTimeout(REST_IDLE_MS, () => response.destroy());
+    response.setTimeout(restIdleMs, () => response.destroy());
     response.end();
   };
   const begin = () => {
