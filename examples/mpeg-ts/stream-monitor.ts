@@ -41,8 +41,6 @@ const HAS_CLOCK = 0x10;
 const SYNC_RUN = 3;
 const SYNC_RUN_BYTES = (SYNC_RUN - 1) * PACKET_BYTES + 1;
 const NOTHING = Buffer.alloc(0);
-/** The rate is that of so many seconds. */
-const RATE_SECONDS = 4;
 
 /**
  * Watches MPEG-TS (ISO/IEC 13818-1) as it passes: counts what is missing, and tells when that is more than a glitch. Slices
@@ -73,8 +71,6 @@ export class StreamMonitor {
   #clearAt = 0;
   #clockAt = 0;
   #videoAt: number | undefined;
-  readonly #rate = new Float64Array(RATE_SECONDS + 1);
-  #rateSecond = 0;
 
   constructor(limits: StreamLimits = {}) {
     const { garbageMs = 1_000, errors = 20, errorWindowMs = 2_000, scrambledMs = 2_500, missingMs = 5_000 } = limits;
@@ -126,20 +122,12 @@ export class StreamMonitor {
     if (this.#startedAt === undefined) this.#begin(now);
     this.#lastByteAt = now;
     this.#bytes += slice.length;
-    this.#countRate(slice.length, now);
     this.#read(this.#rest.length === 0 ? slice : Buffer.concat([this.#rest, slice]), now);
   }
 
   /** For how long nothing came. */
   silentMs(now: number): number {
     return this.#lastByteAt === undefined ? 0 : now - this.#lastByteAt;
-  }
-
-  /** Over the last seconds that are whole. */
-  bitsPerSecond(now: number): number {
-    this.#turnRate(now);
-    const whole = this.#rate.reduce((sum, bytes) => sum + bytes, 0) - (this.#rate[this.#slot()] as number);
-    return (8 * whole) / RATE_SECONDS;
   }
 
   /** Why the stream is lost, if it is; of several reasons the gravest. That nothing comes is told by `silentMs` alone. */
@@ -270,25 +258,6 @@ export class StreamMonitor {
   #noteError(now: number): void {
     this.#errorTimes[this.#nextError] = now;
     this.#nextError = (this.#nextError + 1) % this.#errorTimes.length;
-  }
-
-  #slot(): number {
-    return this.#rateSecond % this.#rate.length;
-  }
-
-  #countRate(bytes: number, now: number): void {
-    this.#turnRate(now);
-    const slot = this.#slot();
-    this.#rate[slot] = (this.#rate[slot] as number) + bytes;
-  }
-
-  /** Seconds in which nothing came have nothing in their slot. */
-  #turnRate(now: number): void {
-    const second = Math.floor(now / 1_000);
-    const passed = second - this.#rateSecond;
-    if (passed >= this.#rate.length) this.#rate.fill(0);
-    else for (let step = 1; step <= passed; step++) this.#rate[(this.#rateSecond + step) % this.#rate.length] = 0;
-    this.#rateSecond = Math.max(second, this.#rateSecond);
   }
 }
 

@@ -149,13 +149,6 @@ describe('a stream monitor counts', () => {
     expect([monitor.syncLosses, monitor.packets]).toEqual([0, 4]);
   });
 
-  it('bits per second over the last seconds that are whole, and none once nothing comes', () => {
-    const monitor = new StreamMonitor();
-    for (let ms = 0; ms <= 6_000; ms += 100) monitor.push(Buffer.alloc(1_880), ms);
-    expect(monitor.bitsPerSecond(6_000)).toBe(8 * 18_800);
-    expect(monitor.bitsPerSecond(60_000)).toBe(0);
-  });
-
   it('and never takes what it is given for longer than it is there', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 700 }), { maxLength: 30 }), (slices) => {
