@@ -4,6 +4,7 @@ import type { Controls } from '../controls.ts';
 import type { Source } from '../directory/directory.ts';
 import { SourceLostError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { toTheSecond } from '../to-the-second.ts';
 import { Returning } from './returning.ts';
 import type { ListedSource, SourceState } from './source-entry.ts';
 import { ranked } from './source-identity.ts';
@@ -223,8 +224,7 @@ export class ChannelSource {
 }
 
 function viewOf({ listed, state, isReading, said, retryAfterMs }: SourceState): SourceView {
-  // To the second: what stays the same would be news at each look.
-  const until = retryAfterMs ? { until: new Date(Math.round((Date.now() + retryAfterMs) / 1_000) * 1_000) } : {};
+  const until = retryAfterMs ? { until: toTheSecond(retryAfterMs) } : {};
   return {
     source: redactCredentials(listed.source.url),
     state,

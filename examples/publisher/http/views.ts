@@ -4,6 +4,7 @@ import type { SourceView } from '../channel/channel-source.ts';
 import type { Switch } from '../channel/switches.ts';
 import { type DirectoryEntry, isStale } from '../directory/directory.ts';
 import type { Failure } from '../failure.ts';
+import { toTheSecond } from '../to-the-second.ts';
 import { adviceFor } from './advice.ts';
 
 /** The JSON of the API. No credential is in it. */
@@ -102,10 +103,8 @@ function errorView(error: Failure & { readonly at: Date }): ChannelView['lastErr
   return { at: at.toISOString(), title, detail, advice: adviceFor(error) };
 }
 
-/** To the second: what is left changes with each look, the time when it is over does not. */
 function refusalView({ why, retryAfterMs }: RestartRefusedError): ChannelView['refusal'] {
-  const retryAt = new Date(Math.round((Date.now() + retryAfterMs) / 1_000) * 1_000).toISOString();
-  return { why, retryAfterMs: Math.ceil(retryAfterMs), retryAt };
+  return { why, retryAfterMs: Math.ceil(retryAfterMs), retryAt: toTheSecond(retryAfterMs).toISOString() };
 }
 
 export interface PublicStream {
