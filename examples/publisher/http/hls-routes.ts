@@ -217,6 +217,11 @@ async function sendSegment(response: ServerResponse, stored: StoredSegment, noMo
     noMore();
     return;
   }
+  // Nobody tells of who left meanwhile.
+  if (response.destroyed) {
+    if (!Buffer.isBuffer(content)) content.destroy();
+    return;
+  }
   // Who takes as long as this keeps what nobody will see.
   const late = setTimeout(() => response.destroy(), SEGMENT_MS);
   response.once('close', () => clearTimeout(late));
