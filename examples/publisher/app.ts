@@ -235,8 +235,8 @@ export class Publisher implements AsyncDisposable {
     this.#told.feed[Symbol.dispose]();
     const [catalogue, outputs, channels] = [this.#catalogue, this.#outputs, this.#channels];
     await finishAll(
-      [this.#presence, catalogue, outputs, channels].map((part) => () => part?.[Symbol.asyncDispose]()),
-      [this.#controls, this.#encoders].map((part) => () => part[Symbol.asyncDispose]()),
+      [this.#presence, catalogue, outputs, channels, this.#encoders].map((part) => () => part?.[Symbol.asyncDispose]()),
+      [() => this.#controls[Symbol.asyncDispose]()],
       [() => this.#http?.[Symbol.asyncDispose](), () => this.#simulator?.close()],
       [() => this.#device?.lineup.settled()],
       [() => this.#state[Symbol.asyncDispose]()],

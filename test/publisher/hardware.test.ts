@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { ClosedError, ManagedChild } from 'holdfast';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { findFfmpeg } from '../../examples/hdhomerun/index.ts';
 import { Channels } from '../../examples/publisher/channel/channels.ts';
@@ -10,7 +11,7 @@ import { failureOf } from '../../examples/publisher/failure.ts';
 import { createLog } from '../../examples/publisher/log.ts';
 import { HardwareEncoders } from '../../examples/publisher/pipeline/hardware.ts';
 import { eventually, throughout } from '../support/eventually.ts';
-import { patienceMs } from '../support/promised.ts';
+import { patienceMs, promisedMs } from '../support/promised.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { makeRecording, pidsOfChildren, processesWith } from './support.ts';
 
@@ -157,6 +158,28 @@ describe('what encodes', () => {
     expect(trials()).toHaveLength(1);
     await found[Symbol.asyncDispose]();
     expect(trials()).toEqual([]);
+  });
+
+  it('that is tried again when the publisher stops is not said to have failed', async () => {
+    const ffmpeg = ffmpegWith('nvenc');
+    const found = encoders('nvenc', ffmpeg, devices('nvidia0'));
+    const encoder = await found.encoder();
+    writeFileSync(ffmpeg(), '#!/bin/sh\nexec sleep 8\n', { mode: 0o755 });
+    const doubt = found.doubt(encoder, 'its stream was bad').catch((error) => error);
+    await eventually(() => expect(trials()).toHaveLength(1));
+    await found[Symbol.asyncDispose]();
+    expect(await doubt).toBeInstanceOf(ClosedError);
+    expect(said).toEqual(['pictures are encoded by nvenc']);
+  });
+
+  it('that a driver keeps from ending neither delays the stop nor makes it fail', async () => {
+    const found = encoders('nvenc', ffmpegWith('nvenc'), devices('nvidia0'));
+    vi.spyOn(ManagedChild, 'spawn').mockReturnValue(new Promise(() => {}));
+    const waiting = found.encoder().catch((error) => error);
+    const begun = performance.now();
+    await found[Symbol.asyncDispose]();
+    expect(performance.now() - begun).toBeLessThan(promisedMs(4_000));
+    expect(await waiting).toBeInstanceOf(ClosedError);
   });
 
   it('is tried once for all who doubt it at a time, and by few processes whatever is doubted', async () => {

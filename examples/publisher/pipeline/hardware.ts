@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   AcquireTimeoutError,
   type ChildExit,
+  ClosedError,
   ManagedChild,
   type ProcessLease,
   ProcessPool,
@@ -25,6 +26,8 @@ export const SOFTWARE: VideoEncoder = { kind: 'software' };
 const TRIAL_TIMEOUT_MS = 10_000;
 /** One that a driver keeps from ending keeps no other from being tried. */
 const MAX_TRIALS = 2;
+/** What is tried ends at once, unless a driver keeps it. */
+const CLOSING_MS = 2_000;
 /** Who waits for pictures does not wait longer for what encodes them. */
 const PATIENCE_MS = 3_000;
 
@@ -56,6 +59,7 @@ export class HardwareEncoders implements AsyncDisposable {
   readonly #pool = new ProcessPool({ max: MAX_TRIALS, acquire: { maxAttempts: 1 } });
   readonly #trials = new Map<string, Promise<string | undefined>>();
   #search: Search | undefined;
+  #isClosed = false;
 
   constructor(terms: HardwareTerms) {
     this.#terms = terms;
@@ -95,9 +99,10 @@ export class HardwareEncoders implements AsyncDisposable {
     if ((await this.#complaintOf(encoder)) !== undefined) this.giveUp(encoder, why);
   }
 
-  /** Ends what is tried. */
+  /** Ends what is tried. What a driver keeps from ending is left to its guard. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pool.close();
+    this.#isClosed = true;
+    await this.#pool.close(undefined, { timeoutMs: CLOSING_MS }).catch(() => {});
   }
 
   #searchFor(wanted: Hardware): Search {
@@ -160,10 +165,14 @@ export class HardwareEncoders implements AsyncDisposable {
       ManagedChild.spawn(ffmpeg(), trialArguments(encoder), { signal, stdout: 'ignore', graceMs: 100 });
     try {
       const trial = await this.#pool.acquire(spawn, { timeoutMs: TRIAL_TIMEOUT_MS });
-      return await endOf(trial);
+      const complaint = await endOf(trial);
+      // Its end tells nothing about the hardware then.
+      if (this.#isClosed) throw new ClosedError('the search for hardware');
+      return complaint;
     } catch (error) {
-      if (error instanceof AcquireTimeoutError) return 'what was tried before does not end';
-      throw error;
+      if (!(error instanceof AcquireTimeoutError)) throw error;
+      if (error.attempts === 0) return 'what was tried before does not end';
+      return `ffmpeg did not start within ${TRIAL_TIMEOUT_MS} ms`;
     }
   }
 }
