@@ -98,9 +98,12 @@ describe('a channel that can not be opened', () => {
   });
 
   it('shares one answer among all who wait for it', async () => {
-    simulator.misbehave({ fault: 'error-5xx', channel: '7.1', times: 1 });
+    const opens = simulator.opens('7.1');
+    // Not before all of them have come.
+    simulator.misbehave({ fault: 'no-video', channel: '7.1', afterMs: promisedMs(500) });
     const answers = await Promise.all(Array.from({ length: 5 }, () => watch('7.1')));
     expect(answers.map(({ status }) => status)).toEqual([502, 502, 502, 502, 502]);
+    expect(simulator.opens('7.1') - opens).toBe(1);
   });
 });
 
