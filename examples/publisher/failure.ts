@@ -54,7 +54,7 @@ function ownWords({ message, code }: SourcesFailedError): Pick<Failure, 'detail'
 }
 
 function detailsOf(error: unknown, detail: string): Partial<Failure> {
-  if (error instanceof SourceBusyError) return { ...conflictOf(error, detail), holder: error.holder };
+  if (error instanceof SourceBusyError) return { ...conflictOf(error), holder: error.holder };
   if (error instanceof NoTunerError) return { deviceError: error.deviceError };
   if (error instanceof DeviceError && error.deviceCode !== undefined) return { deviceError: saidBy(error.deviceCode) };
   if (error instanceof RestartRefusedError) return refusalOf(error);
@@ -74,19 +74,22 @@ function refusalOf({ why, retryAfterMs }: RestartRefusedError): Pick<Failure, 't
 }
 
 /** Two ids of one source are a conflict within this publisher: its own pid and command would tell nobody that. */
-function conflictOf(error: SourceBusyError, detail: string): Partial<Failure> {
+function conflictOf(error: SourceBusyError): Partial<Failure> {
   const { key, holder } = error;
   const isOurs = holder?.pid === process.pid && holder.host === hostname();
-  if (!isOurs) return isOfChannel(error) ? duplicateOf(key, detail) : {};
+  if (!isOurs) return isOfChannel(error) ? duplicateOf(error) : {};
   const what = isOfChannel(error) ? 'the same sources' : key;
   const already = `another channel of this publisher reads ${what} already; watch that one`;
   return { title: 'Another channel of this publisher holds this source', detail: already };
 }
 
-/** A lock by the list of its sources says nothing to people. */
-function duplicateOf(key: string, detail: string): Partial<Failure> {
-  const said = detail.replace(`source ${key} is held by`, 'a publisher with the same sources reads this channel:');
-  return { title: 'Another publisher reads this channel', detail: said };
+/** A lock by the list of its sources says nothing to people; no child has it, so that its holder is who reads the channel. */
+function duplicateOf({ holder }: SourceBusyError): Partial<Failure> {
+  const who = holder
+    ? `pid ${holder.pid} on ${holder.host} since ${holder.startedAt}: ${holder.command}`
+    : 'a process that could not be named';
+  const detail = redactCredentials(`a publisher with the same sources reads this channel: ${who}`);
+  return { title: 'Another publisher reads this channel', detail };
 }
 
 /** What players of an HDHomeRun read in `X-HDHomeRun-Error`. */
