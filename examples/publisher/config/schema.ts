@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url';
 import { sourceKey } from 'holdfast';
 import { z } from 'zod';
 import { correctedDeviceId, isValidDeviceId } from '../../hdhomerun/index.ts';
-import { isProxy } from '../http/trusted-proxies.ts';
 import type { LogFormat, LogLevel } from '../log.ts';
+import { isProxy } from './proxy-address.ts';
 
 /** What a channel id may be: it is part of a path, and the router takes no longer ones. */
 export const CHANNEL_ID: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

@@ -34,11 +34,6 @@ export class TrustedProxies {
   }
 }
 
-export function isProxy(text: string): boolean {
-  const [, address = '', prefix] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
-  return isIP(address) !== 0 && (prefix === undefined || Number(prefix) <= (isIPv6(address) ? 128 : 32));
-}
-
 function listOf(listed: readonly string[]): BlockList {
   const list = new BlockList();
   for (const each of listed) {
